@@ -1,0 +1,1 @@
+"""Dagster assets, thin: an asset, its checks, its metadata; they meet through parameter names."""

@@ -1,0 +1,1 @@
+"""Pure computation: numbers in, numbers out; no files, environment, clock or services."""

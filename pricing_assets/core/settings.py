@@ -1,0 +1,166 @@
+"""Every parameter of the platform, written once, with bounds, units and a description.
+
+Frozen pydantic models only; reading YAML and the environment happens in ``serving.home``.
+The Dagster resource inherits these models, so they are editable in the launchpad.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Objective = Literal["profit", "revenue", "market_share"]
+
+
+class Parameters(BaseModel):
+    """Base of all parameter models: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class IngestionParameters(Parameters):
+    """How raw tables are read and checked."""
+
+    reader: Literal["contract", "dominicks", "uci_online_retail", "m5"] = Field(
+        "contract", description="Raw format: the contract's tables, or a public data set's own."
+    )
+    max_quarantined_share: float = Field(
+        0.2, ge=0, le=1, description="Share of a table's rows set aside above which the run stops."
+    )
+    absent_rows: Literal["auto", "zero", "not_on_sale"] = Field(
+        "auto",
+        description="What a date without a row means between a series' first and last row: no "
+        "sale, or not on sale. auto: not on sale if the table itself records zero-unit rows.",
+    )
+    grain: Literal["auto", "day", "week"] = Field(
+        "auto", description="Spacing of the sales dates; auto takes it from their median gap."
+    )
+    max_series: int = Field(
+        200_000, ge=1, description="Product-store series above which a run is refused."
+    )
+
+
+class ForecastParameters(Parameters):
+    """Demand forecaster and its walk-forward validation."""
+
+    model: Literal["auto", "lightgbm", "seasonal_naive", "ses_weekday"] = Field(
+        "auto", description="Forecaster used for prices; auto takes the walk-forward winner."
+    )
+    n_estimators: int = Field(300, ge=10, le=5000, description="Boosting rounds.")
+    learning_rate: float = Field(0.05, gt=0, le=1, description="Boosting step.")
+    num_leaves: int = Field(31, ge=2, le=1024, description="Leaves of a tree.")
+    min_data_in_leaf: int = Field(40, ge=1, description="Rows in a leaf.")
+    training_origins: int = Field(
+        12, ge=1, le=200, description="Past origins that give training rows."
+    )
+    backtest_origins: int = Field(3, ge=1, le=24, description="Walk-forward test origins.")
+    max_rows: int = Field(
+        600_000, ge=1000, description="Training rows above which origins are sampled."
+    )
+
+
+class ElasticityParameters(Parameters):
+    """Own-price elasticity: estimator, prior and pooling."""
+
+    prior_mean: float = Field(
+        -1.5, ge=-10, le=0, description="Mean of the prior of own-price elasticity."
+    )
+    prior_sd: float = Field(0.5, gt=0, le=5, description="Standard deviation of that prior.")
+    block_days: int = Field(
+        28,
+        ge=7,
+        le=365,
+        description="Length in days of the product-by-time blocks whose mean is removed, so that "
+        "slow unseen demand does not leak into the price coefficient.",
+    )
+    min_price_variation: float = Field(
+        0.005,
+        ge=0,
+        le=1,
+        description="Within-block standard deviation of log price below which a series says "
+        "nothing of its elasticity.",
+    )
+
+
+class GuardRailParameters(Parameters):
+    """Rules that every price obeys, in batch and at serving."""
+
+    price_ending: Literal["none", "99", "95", "9"] = Field(
+        "99", description="Ending in minor units of the last two digits (9: the last digit)."
+    )
+    absolute_ceiling: float | None = Field(
+        None, gt=0, description="No price above this, in currency units."
+    )
+
+
+class PriceTableParameters(Parameters):
+    """How a price is chosen from its demand curve."""
+
+    candidates: int = Field(64, ge=8, le=2000, description="Candidate prices searched a product.")
+    hold_above_p_worse: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="Hold the current price when the posterior probability of less profit than "
+        "at the current price is above this.",
+    )
+    min_relative_uplift: float = Field(
+        0.0, ge=0, le=1, description="Hold when the expected gain is below this share of profit."
+    )
+
+
+class GateParameters(Parameters):
+    """Thresholds of the blocking checks that stand before promotion."""
+
+    max_wape_ratio: float = Field(
+        1.0, gt=0, description="Forecast WAPE over the better baseline's WAPE, at most."
+    )
+    min_coverage: float = Field(
+        0.6, ge=0, le=1, description="Share of actuals inside the 80 % interval, at least."
+    )
+    max_table_age_hours: float = Field(
+        48, gt=0, description="Validity of a published table in hours after publication."
+    )
+
+
+class ServingParameters(Parameters):
+    """The HTTP service."""
+
+    host: str = Field("127.0.0.1", description="Address to bind; loopback unless told otherwise.")
+    port: int = Field(8080, ge=0, le=65535, description="HTTP port.")
+    grpc_port: int = Field(50051, ge=0, le=65535, description="gRPC port.")
+    cache_ttl_seconds: int = Field(300, ge=1, description="Life of a cached quote.")
+    redis_timeout_ms: int = Field(20, ge=1, le=5000, description="Redis socket timeout.")
+    cover_days: float = Field(
+        7, gt=0, description="Days that the stock named in a request must last."
+    )
+    markup_cold_start: float = Field(
+        0.5, ge=0, description="Markup on cost for a product that no table knows."
+    )
+
+
+class PricingSettings(Parameters):
+    """All settings of a home; every key has a default."""
+
+    objective: Objective = Field("profit", description="What a price maximises.")
+    horizon_days: int = Field(28, ge=1, le=365, description="Days that a price is chosen for.")
+    min_margin: float = Field(
+        0.15, ge=0, lt=1, description="Least margin, as a share of price: (price - cost) / price."
+    )
+    max_price_change: float = Field(
+        0.20, gt=0, le=1, description="Largest relative change against the current price."
+    )
+    currency: str = Field("USD", pattern="^[A-Z]{3}$", description="ISO 4217 code.")
+    seed: int = Field(7, ge=0, description="Seed of everything random.")
+    columns: dict[str, str | dict[str, str]] = Field(
+        default_factory=dict,
+        description="Headings: {contract name: heading} or the reverse, flat or by table.",
+    )
+    ingestion: IngestionParameters = Field(default_factory=IngestionParameters)
+    forecast: ForecastParameters = Field(default_factory=ForecastParameters)
+    elasticity: ElasticityParameters = Field(default_factory=ElasticityParameters)
+    guardrails: GuardRailParameters = Field(default_factory=GuardRailParameters)
+    price_table: PriceTableParameters = Field(default_factory=PriceTableParameters)
+    gate: GateParameters = Field(default_factory=GateParameters)
+    serving: ServingParameters = Field(default_factory=ServingParameters)

@@ -1,0 +1,1 @@
+"""Clients for the outside, made from settings: tables, tracking, price store."""

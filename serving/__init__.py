@@ -1,0 +1,1 @@
+"""The price service: no Dagster in this process."""
