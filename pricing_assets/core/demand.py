@@ -77,7 +77,7 @@ class DemandCurves:
     def profit_uplift_quantile(
         self, *, price: Floats, baseline: Floats, unit_cost: Floats, probability: float
     ) -> Floats:
-        """Quantile of profit(price) - profit(baseline), each (n,), under the elasticity's posterior.
+        """Quantile of profit(price) - profit(baseline), each (n,), under the posterior.
 
         Both profits share the elasticity, so their difference is monotone in it over the range
         that matters and its quantile is taken at the elasticity's own quantile.

@@ -41,7 +41,7 @@ class MissingColumnError(InputError):
         super().__init__(
             f"table '{table}' has no column '{column}'{nearest(column, headings)}; found: "
             f"{', '.join(headings[:20]) or 'nothing'}. Rename it, or map it under 'columns' in "
-            f"the configuration, for example columns: {{{table}: {{{column}: \"Your heading\"}}}}"
+            f'the configuration, for example columns: {{{table}: {{{column}: "Your heading"}}}}'
         )
 
 

@@ -69,10 +69,7 @@ class Panel:
 
     def until(self, period: int) -> Panel:
         """The panel as it was known when ``period`` periods had passed (no later column)."""
-        cut = {
-            name: getattr(self, name)[:, :period]
-            for name in PANEL_MATRICES
-        }
+        cut = {name: getattr(self, name)[:, :period] for name in PANEL_MATRICES}
         return replace(self, dates=self.dates[:period], holiday=self.holiday[:period], **cut)
 
     def current_price(self) -> Floats:

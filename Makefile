@@ -1,0 +1,99 @@
+# Every target sets up what it needs. Wanted on the machine: Python 3.11 or newer, and make.
+# Any user may run this; nothing is installed outside this folder.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+WORKERS ?= 2
+ARGS ?=
+DATA ?=
+
+PIP = $(BIN)/python -m pip --no-input --disable-pip-version-check -q
+INSTALL = $(PIP) install --progress-bar off
+
+# Nothing here reports home.
+export DAGSTER_DISABLE_TELEMETRY = true
+export MLFLOW_DISABLE_TELEMETRY = true
+export BENTOML_DO_NOT_TRACK = True
+export DO_NOT_TRACK = 1
+
+.PHONY: help setup demo test check format dev serve bench lock clean distclean
+.SUFFIXES:
+
+help:
+	@echo "make demo              from nothing to a served price, on a simulated market"
+	@echo "make demo DATA=folder  the same on your own tables (see README.md)"
+	@echo "make test              all tests          (ARGS='-k name' for some of them)"
+	@echo "make check             lint, format, types, import rule"
+	@echo "make dev               Dagster's page on 127.0.0.1:3000, MLflow's on 127.0.0.1:5000"
+	@echo "make serve             the price service: HTTP on 127.0.0.1:8080"
+	@echo "make bench             the benchmarks; writes benchmarks/results.json"
+	@echo "make format            mend lint and format where that can be done by itself"
+	@echo "make lock              compile requirements.lock anew from pyproject.toml"
+	@echo "make clean             remove caches and the demo's folder (distclean: .venv as well)"
+
+setup: $(VENV)/installed.toml
+
+# The stamp is a copy of the lock: a checkout that only touches the file installs nothing.
+$(VENV)/installed.lock: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "error: $(PYTHON) is missing or older than Python 3.11:" \
+	    "$$($(PYTHON) --version 2>&1). Name a newer one: make PYTHON=python3.11 ..." >&2; exit 2; }
+	@if cmp -s requirements.lock $@; then touch $@; else \
+	  test -x $(BIN)/python || { echo "[1/3] making $(VENV) with $$($(PYTHON) --version)"; \
+	    $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	      echo "error: $(PYTHON) cannot make a virtual environment" \
+	        "(on Debian and Ubuntu: apt-get install python3-venv)" >&2; exit 2; }; }; \
+	  echo "[2/3] installing $$(grep -c '^[a-z]' requirements.lock) locked packages (1 to 5 minutes," \
+	    "once; quiet until done)"; \
+	  $(INSTALL) -r requirements.lock && cp requirements.lock $@; fi
+
+$(VENV)/installed.toml: $(VENV)/installed.lock pyproject.toml
+	@if cmp -s pyproject.toml $@; then touch $@; else \
+	  echo "[3/3] installing this project into $(VENV)"; \
+	  $(INSTALL) --no-deps --no-build-isolation -e . && cp pyproject.toml $@; fi
+
+demo: setup
+	@DATA='$(DATA)'; $(BIN)/python -m pricing_assets.demo $${DATA:+--data "$$DATA"} $(ARGS)
+
+test: setup
+	@echo "running the tests on $(WORKERS) workers"
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: setup
+	@echo "[1/4] lint";         $(BIN)/ruff check .
+	@echo "[2/4] format";       $(BIN)/ruff format --check .
+	@echo "[3/4] types";        $(BIN)/mypy
+	@echo "[4/4] import rule";  $(BIN)/lint-imports
+
+format: setup
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+dev: setup
+	@$(BIN)/pricing dev $(ARGS)
+
+serve: setup
+	@$(BIN)/pricing serve $(ARGS)
+
+bench: setup
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+# A resolver may write torch's local version (2.13.0+cpu), which no other machine could install.
+lock: setup
+	@echo "compiling requirements.lock for Python 3.11"
+	@command -v uv >/dev/null 2>&1 || test -x $(BIN)/uv || $(INSTALL) uv
+	@PATH="$$PATH:$(BIN)"; uv pip compile pyproject.toml --extra dev --python-version 3.11 \
+	  --quiet --custom-compile-command "make lock" -o requirements.lock.new
+	@sed 's/^\(torch==[0-9.]*\)+[a-z0-9.]*/\1/' requirements.lock.new > requirements.lock
+	@rm requirements.lock.new
+	@echo "requirements.lock written; now: make test"
+
+clean:
+	rm -rf .demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis \
+	  .import_linter_cache .coverage
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV) pricing_assets.egg-info
