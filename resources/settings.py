@@ -1,0 +1,88 @@
+"""The settings as a Dagster resource, so that every parameter is seen and edited in the launchpad.
+
+Belongs here: the mirror of ``core.settings`` in Dagster's config types. Bounds, units and
+descriptions are inherited, never written again; reading YAML is ``serving.home``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from pricing_assets.core.settings import (
+    ElasticityParameters,
+    ForecastParameters,
+    GateParameters,
+    GuardRailParameters,
+    IngestionParameters,
+    PriceTableParameters,
+    PricingSettings,
+    ServingParameters,
+)
+
+
+class IngestionConfig(dg.Config, IngestionParameters):
+    """``ingestion`` in the launchpad."""
+
+
+class ForecastConfig(dg.Config, ForecastParameters):
+    """``forecast`` in the launchpad."""
+
+
+class ElasticityConfig(dg.Config, ElasticityParameters):
+    """``elasticity`` in the launchpad."""
+
+
+class GuardRailConfig(dg.Config, GuardRailParameters):
+    """``guardrails`` in the launchpad."""
+
+
+class PriceTableConfig(dg.Config, PriceTableParameters):
+    """``price_table`` in the launchpad."""
+
+
+class GateConfig(dg.Config, GateParameters):
+    """``gate`` in the launchpad."""
+
+
+class ServingConfig(dg.Config, ServingParameters):
+    """``serving`` in the launchpad."""
+
+
+class SettingsResource(dg.ConfigurableResource, PricingSettings):
+    """All settings of a home; ``settings()`` gives the core model back.
+
+    Only fields whose type Dagster's config cannot express are declared again: each nested model
+    as its ``dg.Config`` twin, and ``columns`` (text or a mapping of text, a union) as ``Any``.
+    """
+
+    columns: dict[str, Any] = Field(
+        default_factory=dict, description=PricingSettings.model_fields["columns"].description
+    )
+    ingestion: IngestionConfig = Field(default_factory=IngestionConfig)
+    forecast: ForecastConfig = Field(default_factory=ForecastConfig)
+    elasticity: ElasticityConfig = Field(default_factory=ElasticityConfig)
+    guardrails: GuardRailConfig = Field(default_factory=GuardRailConfig)
+    price_table: PriceTableConfig = Field(default_factory=PriceTableConfig)
+    gate: GateConfig = Field(default_factory=GateConfig)
+    serving: ServingConfig = Field(default_factory=ServingConfig)
+
+    @classmethod
+    def of(cls, settings: PricingSettings) -> SettingsResource:
+        """The resource that holds exactly ``settings``."""
+        return cls(**settings.model_dump())
+
+    def settings(self) -> PricingSettings:
+        """The core settings.
+
+        Raises:
+            pydantic.ValidationError: a value from the launchpad outside its bounds.
+        """
+        values = {name: _plain(getattr(self, name)) for name in PricingSettings.model_fields}
+        return PricingSettings.model_validate(values)
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump() if isinstance(value, dg.Config) else value
