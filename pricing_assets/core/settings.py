@@ -39,6 +39,14 @@ class IngestionParameters(Parameters):
     max_series: int = Field(
         200_000, ge=1, description="Product-store series above which a run is refused."
     )
+    max_cells: int = Field(
+        200_000_000, ge=1, description="Series x periods above which a run is refused."
+    )
+    cost_is_derived_from_price: bool = Field(
+        False,
+        description="The costs were computed from the price (a margin taken off it), so that "
+        "they carry its errors: never to be used as an instrument for price.",
+    )
 
 
 class ForecastParameters(Parameters):
