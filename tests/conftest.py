@@ -1,0 +1,95 @@
+"""Fixtures that every test may use, and an environment that no developer's settings reach."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pricing_assets.core.market import Market
+
+# Set before any product module is imported, and inherited by the processes that tests start.
+os.environ.update(
+    {
+        "BENTOML_DO_NOT_TRACK": "True",
+        "DAGSTER_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MPLBACKEND": "Agg",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+)
+_OWN_PREFIXES = ("PRICING_", "DAGSTER_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+_KEPT = frozenset({"PRICING_TEST_DATA"})
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> Iterator[None]:
+    """Take the developer's own settings out of the environment for the whole session."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(_OWN_PREFIXES) and name not in _KEPT:
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home folder, named by PRICING_HOME while the test runs."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("PRICING_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def market() -> Market:
+    """A small simulated market: 24 products, 200 days, one store."""
+    from pricing_assets.core.market import MarketParameters, simulate_market
+
+    return simulate_market(MarketParameters(products=24, days=200, seed=1))
+
+
+@pytest.fixture(scope="session")
+def market_folder(market: Market, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The raw tables of ``market`` as CSV, with market.json beside them; do not write into it."""
+    folder = tmp_path_factory.mktemp("market")
+    for name, table in market.raw_tables().items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    (folder / "market.json").write_text(json.dumps(market.parameters.model_dump()))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def public_data() -> Path:
+    """The folder of the public data sets (PRICING_TEST_DATA), or a skip that names it."""
+    folder = Path(os.environ.get("PRICING_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no public data sets in {folder}; set PRICING_TEST_DATA to their folder")
+    return folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn "needs: ..." skips into failures where CI_STRICT=1 promises what they need."""
+    report = yield
+    if os.environ.get("CI_STRICT") == "1" and report.skipped:
+        reason = _skip_reason(report)
+        if reason.startswith("needs:"):
+            report.outcome = "failed"
+            report.longrepr = f"CI_STRICT=1, and yet this test was skipped: {reason}"
+    return report
+
+
+def _skip_reason(report: pytest.TestReport) -> str:
+    """The reason of a skip, without pytest's own prefix."""
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return reason.removeprefix("Skipped: ")
