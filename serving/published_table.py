@@ -1,0 +1,245 @@
+"""What one published version is: its manifest, its two tables, and the checks that both must pass.
+
+Belongs here: turning tables into checked bytes and back. Folders, the pointer and locks are
+``price_store``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from pricing_assets.core.errors import (
+    EmptyTableError,
+    GuardRailError,
+    IntegrityError,
+    MissingColumnError,
+)
+from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS, PRICE_TABLE_COLUMNS
+
+PRICE_FILE = "price_table.parquet"
+CURVE_FILE = "demand_curves.parquet"
+STAMP_COLUMNS = ("table_version", "model_version", "data_version", "valid_from", "valid_until")
+VERSION_PATTERN = r"^\d{6,}-[0-9a-f]{8}$"
+
+_TOLERANCE = 1e-6
+"""Currency units by which a price may miss its bound: float noise, far below a minor unit."""
+
+
+class Stamps(BaseModel):
+    """Where a table comes from and how long it holds; given by whoever publishes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model_version: str = Field(min_length=1, description="MLflow registered model version.")
+    data_version: str = Field(min_length=1, description="Hash of the checked raw tables.")
+    mlflow_run_id: str = Field("", description="MLflow run that made the table.")
+    dagster_run_id: str = Field("", description="Dagster run that made the table.")
+    currency: str = Field(pattern="^[A-Z]{3}$", description="ISO 4217 code of every price.")
+    valid_from: datetime = Field(description="Start of validity, with a time zone.")
+    valid_until: datetime = Field(description="End of validity, with a time zone.")
+    rules_version: str = Field("", description="Version of the guard rails that were applied.")
+
+
+class FileEntry(BaseModel):
+    """One stored file: what its bytes must be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int
+    size: int
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Manifest(Stamps):
+    """The record of one published version, written once."""
+
+    table_version: str = Field(pattern=VERSION_PATTERN)
+    previous: str | None = Field(None, description="Version that this one replaced.")
+    restored_from: str | None = Field(None, description="Version a rollback took the content of.")
+    published_at: datetime
+    content_sha256: str = Field(description="Hash of the unstamped tables and their origin.")
+    files: dict[str, FileEntry]
+
+    def encode(self) -> bytes:
+        """The manifest as the bytes of its file."""
+        return self.model_dump_json(indent=2).encode()
+
+    @property
+    def stamps(self) -> Stamps:
+        """The part that the publisher gave."""
+        return Stamps(**self.model_dump(include=set(Stamps.model_fields)))
+
+
+class PublishedTable:
+    """One version read and verified: ``prices`` and ``curves`` are Arrow tables."""
+
+    __slots__ = ("curves", "manifest", "prices")
+
+    def __init__(self, *, manifest: Manifest, prices: pa.Table, curves: pa.Table) -> None:
+        self.manifest = manifest
+        self.prices = prices
+        self.curves = curves
+
+    @property
+    def version(self) -> str:
+        """The table version."""
+        return self.manifest.table_version
+
+
+def as_arrow(table: Any) -> pa.Table:
+    """An Arrow table from an Arrow table or a pandas frame (its index is dropped).
+
+    Types are made the same whatever the source: int64, double, string, and null for NaN, so that
+    the same content hashes the same.
+    """
+    arrow = table if isinstance(table, pa.Table) else _from_pandas(table)
+    columns = {name: _canonical(arrow[name]) for name in arrow.column_names}
+    return pa.table(columns)
+
+
+def _from_pandas(frame: Any) -> pa.Table:
+    return pa.Table.from_pandas(frame, preserve_index=False)
+
+
+def _canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_dictionary(kind) or pa.types.is_large_string(kind):
+        return column.cast(pa.string())
+    if pa.types.is_integer(kind):
+        return column.cast(pa.int64())
+    if pa.types.is_floating(kind):
+        wide = column.cast(pa.float64())
+        return pc.if_else(pc.is_nan(wide), pa.scalar(None, pa.float64()), wide)
+    return column
+
+
+def unstamped(prices: pa.Table) -> pa.Table:
+    """The price table in the contract's order without the columns that publication adds."""
+    wanted = [name for name in PRICE_TABLE_COLUMNS if name not in STAMP_COLUMNS]
+    return _select(prices, wanted, table_name="price_table")
+
+
+def ordered_curves(curves: pa.Table) -> pa.Table:
+    """The demand curves in the contract's column order."""
+    return _select(curves, DEMAND_CURVE_COLUMNS, table_name="demand_curves")
+
+
+def stamped(prices: pa.Table, *, version: str, stamps: Stamps) -> pa.Table:
+    """``prices`` (unstamped) with the version and validity columns of the contract."""
+    moment = pa.timestamp("us", "UTC")
+    values: Mapping[str, pa.Scalar] = {
+        "table_version": pa.scalar(version),
+        "model_version": pa.scalar(stamps.model_version),
+        "data_version": pa.scalar(stamps.data_version),
+        "valid_from": pa.scalar(stamps.valid_from, moment),
+        "valid_until": pa.scalar(stamps.valid_until, moment),
+    }
+    for name in STAMP_COLUMNS:
+        prices = prices.append_column(name, pa.repeat(values[name], prices.num_rows))
+    return prices.select(PRICE_TABLE_COLUMNS)
+
+
+def content_hash(prices: pa.Table, curves: pa.Table, stamps: Stamps) -> str:
+    """SHA-256 over the unstamped tables and where they come from.
+
+    Run ids and times stay out, so that a publication tried twice is the same content.
+    """
+    digest = hashlib.sha256()
+    origin = (stamps.model_version, stamps.data_version, stamps.currency, stamps.rules_version)
+    digest.update("\x1f".join(origin).encode())
+    for table in (prices, curves):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table.combine_chunks())
+        digest.update(sink.getvalue())
+    return digest.hexdigest()
+
+
+def encode_parquet(table: pa.Table) -> bytes:
+    """Parquet bytes with a checksum on every page."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return bytes(sink.getvalue())
+
+
+def decode_parquet(content: bytes, *, name: str, entry: FileEntry) -> pa.Table:
+    """Parse ``content`` after its size and SHA-256 are right, verifying page checksums.
+
+    Raises:
+        IntegrityError: the bytes, the Parquet inside or the row count are not what was published.
+    """
+    if len(content) != entry.size or hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise IntegrityError(
+            f"{name} does not match its SHA-256 in the manifest; publish again or roll back"
+        )
+    try:
+        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as failure:
+        raise IntegrityError(f"{name} cannot be parsed: {failure}") from None
+    if table.num_rows != entry.rows:
+        raise IntegrityError(f"{name} holds {table.num_rows} rows; its manifest says {entry.rows}")
+    return table
+
+
+def file_entry(content: bytes, *, rows: int) -> FileEntry:
+    """The manifest's entry of ``content``."""
+    return FileEntry(rows=rows, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def check_guard_rails(prices: pa.Table, *, currency: str) -> None:
+    """Refuse a table that holds one price which may not be served.
+
+    Raises:
+        EmptyTableError: no row.
+        GuardRailError: a key twice, another currency, a price not finite, not above zero, or
+            outside its floor and ceiling (a missing floor or ceiling refuses too).
+    """
+    if prices.num_rows == 0:
+        raise EmptyTableError("the price table holds no row; nothing is published")
+    _check_keys(prices)
+    wrong_currency = np.array([value != currency for value in prices["currency"].to_pylist()])
+    _refuse(prices, wrong_currency, f"its currency is not {currency}")
+    price, floor, ceiling = (
+        prices[name].to_numpy().astype(np.float64)
+        for name in ("recommended_price", "price_floor", "price_ceiling")
+    )
+    finite = np.isfinite(price) & np.isfinite(floor) & np.isfinite(ceiling)
+    _refuse(prices, ~finite, "its price, floor or ceiling is missing or not finite")
+    _refuse(prices, price <= 0, "its price is not above zero")
+    outside = (price < floor - _TOLERANCE) | (price > ceiling + _TOLERANCE)
+    _refuse(prices, outside, "its price is outside its floor and ceiling")
+
+
+def _check_keys(prices: pa.Table) -> None:
+    keys = prices.group_by(["product_id", "store_id", "segment"]).aggregate([([], "count_all")])
+    repeated = keys.filter(pc.greater(keys["count_all"], 1))
+    if repeated.num_rows:
+        raise GuardRailError(
+            f"the price table names product '{repeated['product_id'][0]}' twice; one price each"
+        )
+
+
+def _refuse(prices: pa.Table, wrong: NDArray[np.bool_], why: str) -> None:
+    rows = np.flatnonzero(wrong)
+    if rows.size:
+        raise GuardRailError(
+            f"{rows.size} of {prices.num_rows} prices may not be published; product "
+            f"'{prices['product_id'][int(rows[0])]}': {why}"
+        )
+
+
+def _select(table: pa.Table, columns: Sequence[str], *, table_name: str) -> pa.Table:
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise MissingColumnError(table=table_name, column=missing[0], found=table.column_names)
+    return table.select(list(columns))
