@@ -17,7 +17,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: help setup demo test check format dev serve bench lock clean distclean
+.PHONY: help setup demo test check format docs dev serve bench lock clean distclean
 .SUFFIXES:
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make serve             the price service: HTTP on 127.0.0.1:8080"
 	@echo "make bench             the benchmarks; writes benchmarks/results.json"
 	@echo "make format            mend lint and format where that can be done by itself"
+	@echo "make docs              write the configuration tables anew from core/settings.py"
 	@echo "make lock              compile requirements.lock anew from pyproject.toml"
 	@echo "make clean             remove caches and the demo's folder (distclean: .venv as well)"
 
@@ -70,6 +71,9 @@ check: setup
 format: setup
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: setup
+	@$(BIN)/python docs/generate_configuration.py
 
 dev: setup
 	@$(BIN)/pricing dev $(ARGS)

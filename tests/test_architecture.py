@@ -45,7 +45,7 @@ IMPURE_METHODS = {
     "to_parquet",
     "savefig",
 }
-LIGHT_CORE = ("settings", "tables", "errors", "demand")
+LIGHT_CORE = ("settings", "tables", "errors", "demand", "guardrails")
 
 
 def product_files() -> list[Path]:
