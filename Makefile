@@ -17,7 +17,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: help setup demo test check format docs dev serve bench lock clean distclean
+.PHONY: help setup demo test check lint types imports format docs dev serve bench lock clean distclean
 .SUFFIXES:
 
 help:
@@ -62,11 +62,17 @@ test: setup
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 	  $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
-check: setup
-	@echo "[1/4] lint";         $(BIN)/ruff check .
-	@echo "[2/4] format";       $(BIN)/ruff format --check .
-	@echo "[3/4] types";        $(BIN)/mypy
-	@echo "[4/4] import rule";  $(BIN)/lint-imports
+check: lint types imports
+
+lint: setup
+	@echo "== lint";         $(BIN)/ruff check --quiet .
+	@echo "== format";       $(BIN)/ruff format --check --quiet .
+
+types: setup
+	@echo "== types";        $(BIN)/mypy
+
+imports: setup
+	@echo "== import rule";  $(BIN)/lint-imports
 
 format: setup
 	@$(BIN)/ruff check --fix .
