@@ -6,10 +6,11 @@ descriptions are inherited, never written again; reading YAML is ``serving.home`
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, create_model
 
 from pricing_assets.core.settings import (
     ElasticityParameters,
@@ -17,6 +18,7 @@ from pricing_assets.core.settings import (
     GateParameters,
     GuardRailParameters,
     IngestionParameters,
+    Parameters,
     PriceTableParameters,
     PricingSettings,
     ServingParameters,
@@ -71,8 +73,21 @@ class SettingsResource(dg.ConfigurableResource, PricingSettings):
 
     @classmethod
     def of(cls, settings: PricingSettings) -> SettingsResource:
-        """The resource that holds exactly ``settings``."""
-        return cls(**settings.model_dump())
+        """The resource that holds exactly ``settings``.
+
+        Dagster fills a section given in part from its class, not from the resource, so the
+        classes themselves take the values as their defaults.
+        """
+        sections = {
+            name: _with_defaults(field.annotation, getattr(settings, name))
+            for name, field in cls.model_fields.items()
+            if isinstance(field.annotation, type) and issubclass(field.annotation, dg.Config)
+        }
+        fields: dict[str, Any] = {
+            name: (section, Field(default_factory=section)) for name, section in sections.items()
+        }
+        resource = create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, **fields)
+        return resource(**settings.model_dump(exclude=set(sections)))
 
     def settings(self) -> PricingSettings:
         """The core settings.
@@ -82,6 +97,16 @@ class SettingsResource(dg.ConfigurableResource, PricingSettings):
         """
         values = {name: _plain(getattr(self, name)) for name in PricingSettings.model_fields}
         return PricingSettings.model_validate(values)
+
+
+def _with_defaults(section: type[dg.Config], values: Parameters) -> type[dg.Config]:
+    """The same section, with ``values`` as its defaults; bounds and descriptions stay."""
+    fields: dict[str, Any] = {}
+    for name, field in section.model_fields.items():
+        given = copy(field)
+        given.default = getattr(values, name)
+        fields[name] = (field.annotation, given)
+    return create_model(section.__name__, __base__=section, __doc__=section.__doc__, **fields)
 
 
 def _plain(value: Any) -> Any:
