@@ -2,11 +2,11 @@
 # Any user may run this; nothing is installed outside this folder.
 
 PYTHON ?= python3
-VENV ?= .venv
+VENV = .venv
 BIN = $(VENV)/bin
 WORKERS ?= 2
-ARGS ?=
-DATA ?=
+ARGS =
+DATA =
 
 PIP = $(BIN)/python -m pip --no-input --disable-pip-version-check -q
 INSTALL = $(PIP) install --progress-bar off
@@ -72,7 +72,7 @@ types: setup
 	@echo "== types";        $(BIN)/mypy
 
 imports: setup
-	@echo "== import rule";  $(BIN)/lint-imports
+	@echo "== import rule";  $(BIN)/lint-imports --no-logo
 
 format: setup
 	@$(BIN)/ruff check --fix .
