@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -27,6 +27,8 @@ os.environ.update(
 )
 _OWN_PREFIXES = ("PRICING_", "DAGSTER_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 _KEPT = frozenset({"PRICING_TEST_DATA"})
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -79,17 +81,29 @@ def public_data() -> Path:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn "needs: ..." skips into failures where CI_STRICT=1 promises what they need."""
+    """A test that was skipped in spite of CI_STRICT=1 fails."""
     report = yield
+    return _strict(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """So does a module."""
+    report = yield
+    return _strict(report)
+
+
+def _strict(report: Report) -> Report:
+    """Turn a "needs: ..." skip into a failure where CI_STRICT=1 promises what it needs."""
     if os.environ.get("CI_STRICT") == "1" and report.skipped:
         reason = _skip_reason(report)
         if reason.startswith("needs:"):
             report.outcome = "failed"
-            report.longrepr = f"CI_STRICT=1, and yet this test was skipped: {reason}"
+            report.longrepr = f"CI_STRICT=1, and yet this was skipped: {reason}"
     return report
 
 
-def _skip_reason(report: pytest.TestReport) -> str:
+def _skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     """The reason of a skip, without pytest's own prefix."""
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return reason.removeprefix("Skipped: ")
