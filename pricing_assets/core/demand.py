@@ -91,19 +91,22 @@ class DemandCurves:
         return low if probability < 0.5 else high
 
     def probability_worse(self, *, price: Floats, baseline: Floats, unit_cost: Floats) -> Floats:
-        """Posterior probability that profit at ``price`` is below profit at ``baseline``, (n,).
+        """Posterior probability that profit at ``price`` is below profit at ``baseline``.
+
+        Shape (n,), or (n, k) where all three are (n, k) or (n, 1).
 
         profit(p) < profit(b) iff eps (z_p - z_b) < log((b - c) / (p - c)): a normal tail.
-        Where the two prices are equal it is 0; where the baseline's margin is not positive
-        and the price's is, it is 0; where only the price's is not positive, 1.
+        Where the two prices are equal it is 0; where only the baseline's margin is positive, or
+        neither is and the price is the lower one, 1; where only the price's is positive, 0.
         """
         shift = self.step(price) - self.step(baseline)
         margin, base_margin = price - unit_cost, baseline - unit_cost
+        mean, deviation = _columns(price, self.elasticity_mean, self.elasticity_sd)
         valid = (margin > 0) & (base_margin > 0) & (np.abs(shift) > 1e-12)
         ratio = np.where(valid, base_margin, 1.0) / np.where(valid, margin, 1.0)
-        sd = np.maximum(np.abs(shift) * self.elasticity_sd, 1e-12)
-        tail = ndtr((np.log(ratio) - self.elasticity_mean * shift) / sd)
-        fallback = np.where((margin < base_margin) & (base_margin > 0) & (margin <= 0), 1.0, 0.0)
+        sd = np.maximum(np.abs(shift) * deviation, 1e-12)
+        tail = ndtr((np.log(ratio) - mean * shift) / sd)
+        fallback = np.where((margin < base_margin) & (margin <= 0), 1.0, 0.0)
         return np.asarray(np.where(valid, tail, fallback))
 
     def _profit_at(self, price: Floats, unit_cost: Floats, elasticity: Floats) -> Floats:

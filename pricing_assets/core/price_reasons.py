@@ -1,0 +1,175 @@
+"""Why this price, in words: one line a product, made of ``code: sentence`` joined by "; ".
+
+Belongs here: sentences about a price that is already chosen. Nothing here changes a number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pricing_assets.core.guardrails import CandidatePrices, PriceBounds, Rule, sentence
+from pricing_assets.core.settings import PricingSettings
+
+Floats = NDArray[np.float64]
+Minors = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+RIVAL_GAP = 0.02
+"""Relative gap to the rival's price from which it is named."""
+
+OBJECTIVE_NOUN = {"profit": "profit", "revenue": "revenue", "market_share": "units"}
+
+
+@dataclass(frozen=True, slots=True)
+class PricedRows:
+    """The state of n chosen prices that their reasons need; arrays (n,).
+
+    Attributes:
+        minor: chosen price, minor units.
+        bounds, found: its guard rails and the prices that were searched.
+        usable: the demand curve is valid.
+        cost_missing: the objective needs a unit cost and there is none.
+        available: units that can be sold, infinite where replenished.
+        best_price, best_p_worse, best_gain: the best price if risk did not matter.
+    """
+
+    minor: Minors
+    bounds: PriceBounds
+    found: CandidatePrices
+    usable: Flags
+    cost_missing: Flags
+    available: Floats
+    best_price: Floats
+    best_p_worse: Floats
+    best_gain: Floats
+
+
+def reasons(
+    frame: pd.DataFrame,
+    *,
+    rows: PricedRows,
+    inside: Flags,
+    outcome: dict[str, Floats],
+    settings: PricingSettings,
+) -> list[str]:
+    """One line a product, the decision first, then the rules that shaped it, then cautions.
+
+    Args:
+        frame: n rows of curves and facts, for elasticity, rival price and current price.
+        rows: what was chosen.
+        inside: (n,) the chosen price is within the prices seen.
+        outcome: expected results by column of the price table.
+        settings: for the rules' figures.
+    """
+    parts = [
+        _decisions(frame, rows, outcome, settings),
+        _rules(rows, settings),
+        _cautions(frame, rows, inside, outcome),
+    ]
+    return ["; ".join(part for part in row if part) for row in zip(*parts, strict=True)]
+
+
+def _decisions(
+    frame: pd.DataFrame, rows: PricedRows, outcome: dict[str, Floats], settings: PricingSettings
+) -> list[str]:
+    noun = OBJECTIVE_NOUN[settings.objective]
+    mean = frame["elasticity_mean"].to_numpy(float)
+    sd = frame["elasticity_sd"].to_numpy(float)
+    stops = _stops(rows, settings)
+    lines = []
+    for row in range(len(frame)):
+        if stops[row]:
+            lines.append(stops[row])
+        elif rows.minor[row] == rows.bounds.current[row]:
+            lines.append(_held(rows, row, noun=noun, settings=settings))
+        else:
+            up = rows.minor[row] > rows.bounds.current[row]
+            shape = "inelastic" if mean[row] > -1 else "elastic"
+            lines.append(
+                f"{'raise' if up else 'cut'}: demand is {shape} ({mean[row]:.1f} ± {sd[row]:.1f}), "
+                f"so a {'higher' if up else 'lower'} price is expected to bring more {noun}, with "
+                f"a {outcome['p_worse'][row]:.0%} chance of less"
+            )
+    return lines
+
+
+def _stops(rows: PricedRows, settings: PricingSettings) -> list[str]:
+    """Why the search was not free, for each row; empty where it was."""
+    rules = (Rule.INVALID_CURRENT_PRICE, Rule.INVALID_COST, Rule.INVALID_MAP)
+    outside = Rule.CURRENT_PRICE_OUTSIDE
+    conditions = [rows.bounds.refusal == rule for rule in rules]
+    conditions += [rows.cost_missing, ~rows.usable, ~rows.bounds.current_inside]
+    texts = [f"{rule.code}: {sentence(rule, settings=settings)}" for rule in rules]
+    texts += [
+        "missing_cost: the unit cost is unknown, so profit cannot be weighed",
+        "no_demand_curve: there is no valid demand curve with a falling demand",
+        f"{outside.code}: {sentence(outside, settings=settings)}",
+    ]
+    return list(np.select(conditions, texts, ""))
+
+
+def _held(rows: PricedRows, row: int, *, noun: str, settings: PricingSettings) -> str:
+    limit = settings.price_table.hold_above_p_worse
+    worse, best = rows.best_p_worse[row], rows.best_price[row]
+    decimals = rows.bounds.exponent
+    if rows.best_gain[row] > 0 and worse > limit:
+        return (
+            f"hold_risk: held, as {best:.{decimals}f} has a {worse:.0%} chance of less {noun} "
+            f"(allowed {limit:.0%}) and no other price is both safe and better"
+        )
+    if rows.best_gain[row] > 0:
+        return (
+            f"hold_small_gain: held, as no safe price is expected to add "
+            f"{settings.price_table.min_relative_uplift:.1%} of {noun}"
+        )
+    return f"hold_best: held, as no other allowed price is expected to bring more {noun}"
+
+
+def _rules(rows: PricedRows, settings: PricingSettings) -> list[str]:
+    """The guard rails that the chosen price leans on, in the rules' order."""
+    text = {rule: f"{rule.code}: {sentence(rule, settings=settings)}" for rule in Rule}
+    bounds = rows.bounds
+    grid = rows.found.prices[:, 1:]
+    lowest, highest = grid.min(axis=1), grid.max(axis=1)
+    moved = rows.minor != bounds.current
+    at_floor = moved & ((rows.minor == bounds.floor) | (rows.minor == lowest))
+    at_ceiling = moved & ((rows.minor == bounds.ceiling) | (rows.minor == highest))
+    lines = []
+    for row in range(len(rows.minor)):
+        hit = [Rule(int(bounds.conflict[row]))]
+        hit.append(Rule(int(bounds.floor_rule[row])) if at_floor[row] else Rule.NONE)
+        hit.append(Rule(int(bounds.ceiling_rule[row])) if at_ceiling[row] else Rule.NONE)
+        missed = moved[row] and rows.found.ending_missed[row]
+        hit.append(Rule.NO_PRICE_WITH_ENDING if missed else Rule.NONE)
+        lines.append("; ".join(text[rule] for rule in hit if rule != Rule.NONE))
+    return lines
+
+
+def _cautions(
+    frame: pd.DataFrame, rows: PricedRows, inside: Flags, outcome: dict[str, Floats]
+) -> list[str]:
+    rival = frame["reference_rival_price"].to_numpy(float)
+    current = frame["current_price"].to_numpy(float)
+    gap = np.divide(rival, current, out=np.full(len(rival), np.nan), where=current > 0) - 1
+    near = np.isfinite(gap) & (np.abs(gap) >= RIVAL_GAP)
+    outside = ~inside & rows.bounds.priceable
+    scarce = np.isfinite(rows.available)
+    lines = []
+    for row in range(len(frame)):
+        parts = []
+        if near[row]:
+            side = "dearer" if gap[row] > 0 else "cheaper"
+            parts.append(f"rival: rivals are {abs(gap[row]):.0%} {side}")
+        if scarce[row]:
+            parts.append(
+                f"stock: {rows.available[row]:.0f} units are left and not replenished, "
+                f"{outcome['expected_units'][row]:.0f} are expected to sell"
+            )
+        if outside[row]:
+            parts.append("extrapolation: the price is outside the prices seen so far")
+        lines.append("; ".join(parts))
+    return lines
