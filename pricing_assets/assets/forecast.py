@@ -1,0 +1,151 @@
+"""Demand forecast: walk-forward test, the chosen model, and demand over the horizon.
+
+Belongs here: the assets of the group ``demand_forecast`` and their checks. Models and measures
+are ``core.forecast``.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from pricing_assets.core.bundle import ModelBundle
+from pricing_assets.core.features import future_plan
+from pricing_assets.core.forecast.training import load_forecaster, train_forecaster
+from pricing_assets.core.forecast.walk_forward import walk_forward
+from pricing_assets.core.panel import Panel
+from resources.asset_metadata import (
+    Metadata,
+    bar_plot,
+    check_metadata,
+    line_plot,
+    records_metadata,
+    table_metadata,
+)
+from resources.settings import SettingsResource
+
+GROUP = "demand_forecast"
+OWNERS = ["team:data-science"]
+
+
+@dg.multi_asset(
+    outs={
+        "forecast_backtest": dg.AssetOut(
+            description="Walk-forward accuracy of every forecaster, a row a model and origin; "
+            "'chosen' marks the one that is used.",
+            group_name=GROUP,
+            owners=OWNERS,
+            kinds={"parquet", "lightgbm"},
+            code_version="1",
+        ),
+        "forecast_total_error": dg.AssetOut(
+            description="Relative error of the horizon's total demand by series, from the test.",
+            group_name=GROUP,
+            owners=OWNERS,
+            kinds={"parquet"},
+            code_version="1",
+        ),
+    }
+)
+def forecast_test(
+    context: dg.AssetExecutionContext, settings: SettingsResource, sales_panel: Panel
+) -> Iterator[dg.Output[pd.DataFrame]]:
+    """Test every forecaster on held-out periods that it has not seen."""
+    chosen = settings.settings()
+    test = walk_forward(sales_panel, settings=chosen, progress=context.log.info)
+    model = test.winner if chosen.forecast.model == "auto" else chosen.forecast.model
+    metrics = test.metrics.assign(chosen=test.metrics["model"] == model)
+    yield dg.Output(
+        metrics, "forecast_backtest", metadata=_test_metadata(metrics, model, test.reason)
+    )
+    error = sales_panel.series[["product_id", "store_id"]].assign(total_cv=test.total_cv)
+    yield dg.Output(error, "forecast_total_error", metadata=table_metadata(error))
+
+
+@dg.asset(group_name=GROUP, owners=OWNERS, kinds={"lightgbm"}, code_version="1")
+def demand_model(
+    context: dg.AssetExecutionContext,
+    settings: SettingsResource,
+    sales_panel: Panel,
+    forecast_backtest: pd.DataFrame,
+) -> ModelBundle:
+    """The chosen forecaster trained on every period, as native files."""
+    name = str(forecast_backtest.loc[forecast_backtest["chosen"], "model"].iloc[0])
+    fitted = train_forecaster(sales_panel, name=name, settings=settings.settings())
+    bundle = ModelBundle(fitted.to_files())
+    manifest = pd.DataFrame([{"file": file, **entry} for file, entry in bundle.manifest().items()])
+    context.add_output_metadata({"forecaster": name, "files": records_metadata(manifest)})
+    return bundle
+
+
+@dg.asset(group_name=GROUP, owners=OWNERS, kinds={"parquet"}, code_version="1")
+def demand_forecast(
+    context: dg.AssetExecutionContext,
+    settings: SettingsResource,
+    sales_panel: Panel,
+    demand_model: ModelBundle,
+    planned_prices: pd.DataFrame,
+    calendar: pd.DataFrame,
+) -> pd.DataFrame:
+    """Quantiles and mean of demand over the horizon at planned, else current, prices."""
+    tables = {"planned_prices": planned_prices, "calendar": calendar}
+    plan = future_plan(sales_panel, tables, settings=settings.settings())
+    forecast = load_forecaster(demand_model).predict(sales_panel, plan)
+    frame = forecast.to_frame(sales_panel.series)
+    context.add_output_metadata({**table_metadata(frame), "plot": _forecast_plot(frame)})
+    return frame
+
+
+@dg.asset_check(
+    asset="forecast_backtest",
+    blocking=True,
+    description="The chosen forecaster was scored: its error is a number.",
+)
+def backtest_is_finite(forecast_backtest: pd.DataFrame) -> dg.AssetCheckResult:
+    """The mean WAPE of the chosen model is finite."""
+    error = float(_overall(forecast_backtest).query("chosen")["wape"].iloc[0])
+    return dg.AssetCheckResult(
+        passed=bool(np.isfinite(error)), metadata=check_metadata(value=error, threshold="finite")
+    )
+
+
+@dg.asset_check(
+    asset="demand_forecast",
+    blocking=True,
+    description="Every forecast is finite, not below zero, and its quantiles do not cross.",
+)
+def forecast_is_sound(demand_forecast: pd.DataFrame) -> dg.AssetCheckResult:
+    """Count of rows that no demand can have."""
+    values = demand_forecast[["q10", "q50", "q90", "mean"]].to_numpy()
+    wrong = ~np.isfinite(values).all(axis=1) | (values < 0).any(axis=1)
+    wrong |= (values[:, 0] > values[:, 1] + 1e-9) | (values[:, 1] > values[:, 2] + 1e-9)
+    count = int(wrong.sum())
+    return dg.AssetCheckResult(passed=count == 0, metadata=check_metadata(value=count, threshold=0))
+
+
+def _overall(backtest: pd.DataFrame) -> pd.DataFrame:
+    return backtest[backtest["origin"] == "all"]
+
+
+def _test_metadata(metrics: pd.DataFrame, model: str, reason: str) -> Metadata:
+    overall = _overall(metrics)
+    errors: dict[str, Any] = dict(zip(overall["model"], overall["wape"], strict=True))
+    return {
+        **table_metadata(metrics),
+        "chosen": model,
+        "reason": reason,
+        "overall": records_metadata(overall.drop(columns="origin")),
+        "wape_by_model": bar_plot(errors, title="Walk-forward WAPE", y_label="WAPE"),
+    }
+
+
+def _forecast_plot(frame: pd.DataFrame) -> dg.MetadataValue[Any]:
+    total = frame.groupby("date")["mean"].sum()
+    return line_plot(
+        total.index.to_numpy(),
+        {"expected units": total.to_numpy()},
+        title="Expected units of all series at planned or current prices",
+        y_label="units",
+    )
