@@ -176,11 +176,12 @@ class _Cells:
         return np.where(count > 0, np.where(sold > 0, weighted, plain), np.nan)
 
     def flag(self, name: str) -> Floats:
-        """1 where any row of the cell has the flag set, else 0."""
+        """Largest value of a flag or share among the cell's rows, 0 where there is none."""
         if name not in self._sales.columns:
             return np.zeros(self._shape)
-        marked = np.nan_to_num(number_column(self._sales, name)) > 0
-        return (self._sum(marked.astype(np.float64)) > 0).astype(np.float64)
+        flat = np.zeros(self._shape[0] * self._shape[1])
+        np.maximum.at(flat, self._cell, np.nan_to_num(number_column(self._sales, name)))
+        return flat.reshape(self._shape)
 
     def _sum(self, weights: Floats) -> Floats:
         size = self._shape[0] * self._shape[1]
@@ -331,8 +332,10 @@ def _product_row(products: pd.DataFrame, axes: Axes) -> Integers:
 
 
 def _planned_flag(planned: pd.DataFrame, name: str, axes: Axes) -> Floats:
-    marked = np.nan_to_num(number_column(planned, name)) > 0
-    return any_at(planned, marked, axes=axes).astype(np.float64)
+    """First planned value above 0 in each cell of a flag or share, else 0."""
+    values = np.nan_to_num(number_column(planned, name))
+    found = at_date(planned.loc[values > 0], values[values > 0], axes=axes)
+    return np.nan_to_num(found)
 
 
 def _future_axes(panel: Panel, horizon: int) -> Axes:

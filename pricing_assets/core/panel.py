@@ -32,7 +32,8 @@ class Panel:
         price: (S, T) price paid, carried forward over periods without a sale; NaN before the
             first price.
         regular_price: (S, T) price without promotion; equals price where none is known.
-        promo, display, feature: (S, T) 0/1.
+        promo: (S, T) 0/1.
+        display, feature: (S, T) 0/1, or the share of packs or days where the data give one.
         unit_cost: (S, T) NaN unknown.
         rival_price: (S, T) mean over competitors of their last known price; NaN unknown.
         on_hand: (S, T) stock at the period's opening; NaN unknown.

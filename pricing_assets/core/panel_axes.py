@@ -82,21 +82,29 @@ class Axes:
 
 
 def sales_axes(sales: pd.DataFrame, *, grain: str) -> Axes:
-    """Axes spanned by the rows of ``sales``; ``grain`` is auto, day or week."""
+    """Axes spanned by the rows of ``sales``; ``grain`` is auto, day or week.
+
+    Weekly dates set the lattice by the first of them. Days summed into weeks end with the last
+    day, so that the week before the forecast is whole.
+    """
     days = day_column(sales)
     products = pd.Index(np.unique(id_column(sales, "product_id")))
     stores = pd.Index(np.unique(id_column(sales, "store_id")))
     product = positions(products, id_column(sales, "product_id"))
     store = positions(stores, id_column(sales, "store_id"))
-    step = 7 if (grain if grain != "auto" else detect_grain(days)) == "week" else 1
+    found = detect_grain(days)
+    step = 7 if grain == "week" or (grain == "auto" and found == "week") else 1
     first, last = days.min(), days.max()
+    periods = int((last - first).astype(np.int64)) // step + 1
+    if step == 7 and found == "day":
+        first = last + np.timedelta64(1 - 7 * periods, "D")
     return Axes(
         products=products,
         stores=stores,
         series_keys=np.unique(product * len(stores) + store),
         first=first,
         step=step,
-        periods=int((last - first).astype(np.int64)) // step + 1,
+        periods=periods,
     )
 
 

@@ -42,6 +42,11 @@ class IngestionParameters(Parameters):
     max_cells: int = Field(
         200_000_000, ge=1, description="Series x periods above which a run is refused."
     )
+    uci_country: str = Field(
+        "", description="Reader uci_online_retail: keep this country's invoices; empty keeps all."
+    )
+    m5_store: str = Field("TX_3", description="Reader m5: the store to read.")
+    m5_department: str = Field("FOODS_3", description="Reader m5: the department to read.")
     cost_is_derived_from_price: bool = Field(
         False,
         description="The costs were computed from the price (a margin taken off it), so that "
@@ -52,7 +57,7 @@ class IngestionParameters(Parameters):
 class ForecastParameters(Parameters):
     """Demand forecaster and its walk-forward validation."""
 
-    model: Literal["auto", "lightgbm", "seasonal_naive", "ses_weekday"] = Field(
+    model: Literal["auto", "ensemble", "lightgbm", "seasonal_naive", "ses_weekday"] = Field(
         "auto", description="Forecaster used for prices; auto takes the walk-forward winner."
     )
     n_estimators: int = Field(300, ge=10, le=5000, description="Boosting rounds.")
@@ -148,6 +153,18 @@ class ServingParameters(Parameters):
     )
 
 
+class OrchestrationParameters(Parameters):
+    """How Dagster executes the steps of a run."""
+
+    executor: Literal["in_process", "multiprocess"] = Field(
+        "in_process",
+        description="A process for each step costs seconds a step; choose it for isolation.",
+    )
+    max_concurrent: int = Field(
+        2, ge=1, le=256, description="Steps at a time with the multiprocess executor."
+    )
+
+
 class PricingSettings(Parameters):
     """All settings of a home; every key has a default."""
 
@@ -172,3 +189,4 @@ class PricingSettings(Parameters):
     price_table: PriceTableParameters = Field(default_factory=PriceTableParameters)
     gate: GateParameters = Field(default_factory=GateParameters)
     serving: ServingParameters = Field(default_factory=ServingParameters)
+    orchestration: OrchestrationParameters = Field(default_factory=OrchestrationParameters)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["date", "id", "text", "number", "flag"]
+Kind = Literal["date", "id", "text", "number", "flag", "share"]
+"""flag is 0 or 1; share lies in [0, 1] (a feature in part of a brand's packs or of a week)."""
 
 MAX_ID_LENGTH = 200
 """Characters of a product or store id; a longer one is quarantined."""
@@ -63,8 +64,8 @@ SALES = TableSchema(
         _STORE,
         _price("regular_price"),
         Column("promo", "flag"),
-        Column("display", "flag"),
-        Column("feature", "flag"),
+        Column("display", "share"),
+        Column("feature", "share"),
         Column("segment", "id"),
         Column("customer_id", "id"),
     ),
@@ -113,8 +114,8 @@ PLANNED_PRICES = TableSchema(
         _STORE,
         _price("price", required=True),
         Column("promo", "flag"),
-        Column("display", "flag"),
-        Column("feature", "flag"),
+        Column("display", "share"),
+        Column("feature", "share"),
     ),
     key=("date", "product_id", "store_id"),
 )
