@@ -18,6 +18,7 @@ from pricing_assets.core.settings import (
     GateParameters,
     GuardRailParameters,
     IngestionParameters,
+    OrchestrationParameters,
     Parameters,
     PriceTableParameters,
     PricingSettings,
@@ -53,6 +54,10 @@ class ServingConfig(dg.Config, ServingParameters):
     """``serving`` in the launchpad."""
 
 
+class OrchestrationConfig(dg.Config, OrchestrationParameters):
+    """``orchestration`` in the launchpad; the executor itself is chosen when code is loaded."""
+
+
 class SettingsResource(dg.ConfigurableResource, PricingSettings):
     """All settings of a home; ``settings()`` gives the core model back.
 
@@ -70,6 +75,7 @@ class SettingsResource(dg.ConfigurableResource, PricingSettings):
     price_table: PriceTableConfig = Field(default_factory=PriceTableConfig)
     gate: GateConfig = Field(default_factory=GateConfig)
     serving: ServingConfig = Field(default_factory=ServingConfig)
+    orchestration: OrchestrationConfig = Field(default_factory=OrchestrationConfig)
 
     @classmethod
     def of(cls, settings: PricingSettings) -> SettingsResource:

@@ -4,8 +4,6 @@ Belongs here: the asset of the group ``price_table`` and its checks. The optimiz
 ``core.price_table``, the rules ``core.guardrails``.
 """
 
-from typing import Any
-
 import dagster as dg
 import numpy as np
 import pandas as pd
@@ -78,7 +76,7 @@ def _metadata(frame: pd.DataFrame) -> Metadata:
     change = (frame["recommended_price"] / frame["current_price"] - 1).to_numpy(dtype=np.float64)
     uplift = frame["expected_profit"] - frame["expected_profit_at_current"]
     largest = frame.assign(change=change, profit_uplift=uplift).nlargest(10, "profit_uplift")
-    decisions: dict[str, Any] = frame["decision"].value_counts().to_dict()
+    decisions = frame["decision"].value_counts()
     return {
         **{f"decision_{name}": int(count) for name, count in decisions.items()},
         "expected_profit": float(frame["expected_profit"].sum()),

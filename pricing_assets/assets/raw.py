@@ -14,7 +14,8 @@ from pricing_assets.core.lineage import data_version
 from pricing_assets.core.tables import RAW_TABLES
 from resources.asset_metadata import check_metadata, records_metadata, table_metadata
 from resources.market_file import read_market
-from resources.raw_tables import CheckedTables, RawTablesResource
+from resources.raw_table_cache import CheckedTables
+from resources.raw_tables import RawTablesResource
 from resources.settings import SettingsResource
 
 GROUP = "raw_tables"

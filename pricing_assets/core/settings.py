@@ -68,6 +68,13 @@ class ForecastParameters(Parameters):
         12, ge=1, le=200, description="Past origins that give training rows."
     )
     backtest_origins: int = Field(3, ge=1, le=24, description="Walk-forward test origins.")
+    threads: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="Threads of LightGBM; results repeat for a given number. More than the idle "
+        "cores is slower than one, because its threads wait by spinning.",
+    )
     max_rows: int = Field(
         600_000, ge=1000, description="Training rows above which origins are sampled."
     )

@@ -1,0 +1,54 @@
+"""The model registry: a bundle becomes a version of ``pricing-demand``, and an alias points at it.
+
+Belongs here: registering native files with their SHA-256, never a pickle. Which alias a version
+earns is ``core.promotion``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from pricing_assets.core.bundle import ModelBundle
+from resources.tracking import TrackedRun
+
+MODEL_NAME = "pricing-demand"
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+_FOLDER = "demand_model"
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """A version in the registry.
+
+    Attributes:
+        name: registered model.
+        version: its version, a number as text.
+        url: its page in ``make dev``.
+    """
+
+    name: str
+    version: str
+    url: str
+
+
+def register_bundle(run: TrackedRun, bundle: ModelBundle, *, page: str) -> RegisteredVersion:
+    """Log the bundle's files and ``manifest.json`` with the run, and make a version of them."""
+    manifest = json.dumps(bundle.manifest(), indent=1, sort_keys=True).encode()
+    run.log_files({**bundle.files, "manifest.json": manifest}, folder=_FOLDER)
+    client = run.client
+    if not client.search_registered_models(f"name = '{MODEL_NAME}'"):
+        client.create_registered_model(
+            MODEL_NAME, description="Demand forecaster: native files and a manifest with SHA-256."
+        )
+    source = f"{client.get_run(run.run_id).info.artifact_uri}/{_FOLDER}"
+    created = client.create_model_version(MODEL_NAME, source=source, run_id=run.run_id)
+    version = str(created.version)
+    return RegisteredVersion(MODEL_NAME, version, f"{page}/#/models/{MODEL_NAME}/versions/{version}")
+
+
+def point_alias(run: TrackedRun, version: RegisteredVersion, *, alias: str) -> None:
+    """Point ``alias`` at the version; a champion is no longer the challenger."""
+    run.client.set_registered_model_alias(version.name, alias, version.version)
+    run.client.set_model_version_tag(version.name, version.version, "alias", alias)
