@@ -1,0 +1,1 @@
+"""Demand forecasters behind one interface, their baselines, metrics and walk-forward."""

@@ -1,0 +1,66 @@
+"""Train a forecaster by name, and load one from its bundle.
+
+Belongs here: the register of forecasters. Choosing between them is ``walk_forward``.
+"""
+
+from __future__ import annotations
+
+from pricing_assets.core.bundle import ModelBundle
+from pricing_assets.core.errors import IntegrityError, InvalidSettingError, nearest
+from pricing_assets.core.forecast import ensemble, lightgbm
+from pricing_assets.core.forecast.baselines import BASELINES, Baseline, FittedBaseline
+from pricing_assets.core.forecast.calibration import IntervalCalibration
+from pricing_assets.core.forecast.interface import METADATA_FILE, FittedForecaster, Forecaster
+from pricing_assets.core.panel import Panel
+from pricing_assets.core.settings import PricingSettings
+
+FORECASTERS = (*BASELINES, lightgbm.NAME, ensemble.NAME)
+"""Names of all forecasters."""
+
+
+def make_forecaster(name: str, *, settings: PricingSettings) -> Forecaster:
+    """The untrained forecaster of that name.
+
+    Raises:
+        InvalidSettingError: no forecaster has that name.
+    """
+    if name in BASELINES:
+        return Baseline(name=name, settings=settings)
+    if name == lightgbm.NAME:
+        return lightgbm.LightGbm(settings=settings)
+    if name == ensemble.NAME:
+        return ensemble.Ensemble(settings=settings)
+    raise InvalidSettingError(
+        f"no forecaster is called '{name}'{nearest(name, FORECASTERS)}; "
+        f"allowed: {', '.join(FORECASTERS)}"
+    )
+
+
+def train_forecaster(panel: Panel, *, name: str, settings: PricingSettings) -> FittedForecaster:
+    """Train the forecaster of that name on every period of the panel.
+
+    Raises:
+        InvalidSettingError: no forecaster has that name.
+        TooShortHistoryError: the panel has fewer than four periods.
+    """
+    return make_forecaster(name, settings=settings).fit(panel)
+
+
+def load_forecaster(bundle: ModelBundle) -> FittedForecaster:
+    """Rebuild a forecaster from its files; it predicts exactly what it did when saved.
+
+    Raises:
+        IntegrityError: a file is missing or damaged, or the forecaster is unknown.
+    """
+    state = bundle.json(METADATA_FILE)
+    name = state.get("forecaster") if isinstance(state, dict) else None
+    if name in BASELINES:
+        intervals = IntervalCalibration.from_json(state["intervals"])
+        return FittedBaseline(name=name, intervals=intervals)
+    if name == lightgbm.NAME:
+        return lightgbm.load(bundle, state)
+    if name == ensemble.NAME:
+        return ensemble.load(bundle, state)
+    raise IntegrityError(
+        f"'{METADATA_FILE}' names the forecaster {name!r}; known: {', '.join(FORECASTERS)}"
+    )
