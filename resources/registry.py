@@ -45,7 +45,9 @@ def register_bundle(run: TrackedRun, bundle: ModelBundle, *, page: str) -> Regis
     source = f"{client.get_run(run.run_id).info.artifact_uri}/{_FOLDER}"
     created = client.create_model_version(MODEL_NAME, source=source, run_id=run.run_id)
     version = str(created.version)
-    return RegisteredVersion(MODEL_NAME, version, f"{page}/#/models/{MODEL_NAME}/versions/{version}")
+    return RegisteredVersion(
+        MODEL_NAME, version, f"{page}/#/models/{MODEL_NAME}/versions/{version}"
+    )
 
 
 def point_alias(run: TrackedRun, version: RegisteredVersion, *, alias: str) -> None:

@@ -13,7 +13,8 @@ from pricing_assets.core.errors import IntegrityError, NotPublishedError
 from pricing_assets.core.features import build_panel
 from pricing_assets.core.panel import PANEL_MATRICES
 from pricing_assets.core.settings import PricingSettings
-from resources.parquet_io import ParquetIOManager, load_value, store_value
+from resources.asset_store import load_value, store_value
+from resources.parquet_io import ParquetIOManager
 
 MONTHS = dg.DynamicPartitionsDefinition(name="month")
 FRAME = pd.DataFrame(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pricing_assets.core.curves import demand_curve_frame
-from pricing_assets.core.elasticity.estimates import estimate_elasticities
+from pricing_assets.core.elasticity.estimate import estimate_elasticities
 from pricing_assets.core.features import future_plan
 from pricing_assets.core.forecast.interface import Forecast
 from pricing_assets.core.panel import Panel

@@ -52,6 +52,16 @@ class Forecast:
             columns[name] = getattr(self, name).ravel()
         return pd.DataFrame(columns)
 
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, *, series: int) -> Forecast:
+        """Rebuild the forecast of ``series`` series from ``to_frame``'s rows, in their order."""
+        arrays = {
+            name: frame[name].to_numpy(dtype=np.float64).reshape(series, -1)
+            for name in ("q10", "q50", "q90", "mean")
+        }
+        dates = frame["date"].to_numpy().astype("datetime64[D]")
+        return cls(dates=dates.reshape(series, -1)[0], **arrays)
+
 
 class FittedForecaster(Protocol):
     """A trained forecaster; ``load_forecaster`` rebuilds it from ``to_files``."""

@@ -1,0 +1,92 @@
+"""The stages in flow order, and what they are connected to: the one object that Dagster loads.
+
+raw_tables → features → demand_forecast → elasticity → price_table → evaluation → registration →
+publication. Belongs here: wiring. The environment is read when ``build_definitions`` is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from pricing_assets import automation
+from pricing_assets.assets import (
+    elasticity,
+    evaluation,
+    features,
+    forecast,
+    price_table,
+    publication,
+    raw,
+    registration,
+)
+from pricing_assets.core.settings import OrchestrationParameters
+from pricing_assets.progress import PROGRESS, progress_logger
+from resources.parquet_io import ParquetIOManager
+from resources.price_store import PriceStoreResource
+from resources.raw_table_cache import CachedRawTables
+from resources.settings import SettingsResource
+from resources.tracking import TrackingResource
+from serving.home import Home, load_settings, read_environment
+
+STAGES = (
+    raw,
+    features,
+    forecast,
+    elasticity,
+    price_table,
+    evaluation,
+    registration,
+    publication,
+)
+DEFAULT_DATA = "data"
+
+
+def build_definitions(*, resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
+    """The definitions of the home that the environment names now.
+
+    Args:
+        resource_overrides: resources by name, put in place of the home's own (in tests, or to
+            keep assets and tracking elsewhere).
+
+    Raises:
+        InputError: the configuration file that PRICING_CONFIG names is wrong.
+    """
+    settings = load_settings()
+    assets = dg.load_assets_from_modules(list(STAGES))
+    checks = dg.load_asset_checks_from_modules(list(STAGES))
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=checks,
+        resources={**_resources(), **(resource_overrides or {})},
+        executor=_executor(settings.orchestration),
+        jobs=automation.JOBS,
+        schedules=automation.SCHEDULES,
+        sensors=automation.SENSORS,
+        loggers={"console": dg.colored_console_logger, PROGRESS: progress_logger},
+    )
+
+
+def _resources() -> dict[str, Any]:
+    environment, home = read_environment(), Home.at()
+    return {
+        "settings": SettingsResource.of(load_settings()),
+        "raw_tables": CachedRawTables(root=environment.data or DEFAULT_DATA),
+        "io_manager": ParquetIOManager(base=str(home.assets)),
+        "tracking": TrackingResource(
+            tracking_uri=f"sqlite:///{home.mlflow_database}",
+            artifact_location=home.mlflow_artifacts.as_uri(),
+        ),
+        "price_store": PriceStoreResource(root=str(home.tables), reports=str(home.reports)),
+    }
+
+
+def _executor(orchestration: OrchestrationParameters) -> dg.ExecutorDefinition:
+    if orchestration.executor == "in_process":
+        return dg.in_process_executor
+    return dg.multiprocess_executor.configured({"max_concurrent": orchestration.max_concurrent})
+
+
+defs = build_definitions()

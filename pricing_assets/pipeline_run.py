@@ -1,0 +1,174 @@
+"""The whole graph as one Dagster run in a home's own instance, so that Dagster's page shows it.
+
+Belongs here: the instance, the partitions, the run and its failure. What is run is
+``definitions``; the lines seen meanwhile are ``progress``.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pricing_assets.core.errors import PricingError
+from serving.durable import replace_durably
+from serving.home import Home
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+ROOT = Path(__file__).resolve().parent.parent
+QUIET_ENVIRONMENT = {
+    "DAGSTER_DISABLE_TELEMETRY": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "DO_NOT_TRACK": "1",
+}
+
+
+class BlockedRunError(PricingError):
+    """A blocking check failed: nothing after it ran, and the published table stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run that succeeded.
+
+    Attributes:
+        run_id: the Dagster run.
+        mlflow_run_id: its MLflow run; None where no step tracked anything.
+        table_version: the current published version; None where none is.
+    """
+
+    run_id: str
+    mlflow_run_id: str | None
+    table_version: str | None
+
+
+def prepare_home(home: Home) -> None:
+    """Make DAGSTER_HOME with the project's ``dagster.yaml``, which counts only there."""
+    home.dagster.mkdir(parents=True, exist_ok=True)
+    replace_durably(home.dagster / "dagster.yaml", (ROOT / "dagster.yaml").read_bytes())
+
+
+def home_environment(
+    *, home: Home, data: str | None = None, config: str | None = None
+) -> dict[str, str]:
+    """The variables under which definitions of this home are built, here or in a child."""
+    values = {"PRICING_HOME": str(home.root), "DAGSTER_HOME": str(home.dagster)}
+    if data is not None:
+        values["PRICING_DATA"] = data if "://" in data else str(Path(data).expanduser().resolve())
+    if config is not None:
+        values["PRICING_CONFIG"] = str(Path(config).expanduser().resolve())
+    return {**QUIET_ENVIRONMENT, **values}
+
+
+@contextmanager
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables, and put the old ones back."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def run_job(
+    job_name: str,
+    *,
+    home: Home,
+    data: str | None = None,
+    config: str | None = None,
+    descriptor: int = 2,
+) -> FinishedRun:
+    """Run a job of the definitions in this process, as a run of the home's instance.
+
+    Args:
+        job_name: a job of ``automation``.
+        home: state; made where it is not there.
+        data: raw tables; None takes ``PRICING_DATA``.
+        config: YAML; None takes ``PRICING_CONFIG``.
+        descriptor: file descriptor for progress lines.
+
+    Raises:
+        InputError: the data or the configuration is wrong.
+        BlockedRunError: a blocking check failed.
+    """
+    prepare_home(home)
+    with (
+        environment(home_environment(home=home, data=data, config=config)),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # beta notices of libraries say nothing to this person
+        return _run(job_name, home=home, descriptor=os.dup(descriptor))
+
+
+def _run(job_name: str, *, home: Home, descriptor: int) -> FinishedRun:
+    import dagster as dg
+
+    from pricing_assets.definitions import build_definitions
+
+    definitions = build_definitions()
+    try:
+        with dg.DagsterInstance.get() as instance:
+            tags = _tags(definitions, instance) if job_name != _price_update() else {}
+            result = definitions.resolve_job_def(job_name).execute_in_process(
+                instance=instance,
+                tags=tags,
+                run_config={"loggers": _loggers(definitions, descriptor)},
+            )
+            run = instance.get_run_by_id(result.run_id)
+    except dg.DagsterAssetCheckFailedError as failure:
+        raise BlockedRunError(_blocked(failure)) from None
+    finally:
+        os.close(descriptor)
+    return _finished(run, home)
+
+
+def _price_update() -> str:
+    from pricing_assets.automation import PRICE_UPDATE
+
+    return PRICE_UPDATE
+
+
+def _tags(definitions: dg.Definitions, instance: dg.DagsterInstance) -> dict[str, str]:
+    from pricing_assets.automation import sync_sales_months
+
+    resources: Any = definitions.resources
+    return sync_sales_months(instance, resources["raw_tables"], resources["settings"])
+
+
+def _loggers(definitions: dg.Definitions, descriptor: int) -> dict[str, Any]:
+    from pricing_assets.progress import PROGRESS
+
+    quiet = [check.node_def.name for check in definitions.asset_checks or ()]
+    return {PROGRESS: {"config": {"descriptor": descriptor, "quiet_steps": quiet}}}
+
+
+def _blocked(failure: Exception) -> str:
+    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
+    return (
+        f"a blocking check failed ({'; '.join(lines[1:]) or lines[0]}), so nothing was published "
+        "and the current price table stays. Its value and threshold are above and in Dagster's "
+        "page (pricing dev)"
+    )
+
+
+def _finished(run: Any, home: Home) -> FinishedRun:
+    from resources.tracking import MLFLOW_RUN_TAG
+    from serving.price_store import PriceStore
+
+    return FinishedRun(
+        run_id=run.run_id,
+        mlflow_run_id=run.tags.get(MLFLOW_RUN_TAG),
+        table_version=PriceStore(home.tables).current(),
+    )
