@@ -110,7 +110,7 @@ def _pairs(
         if isinstance(value, str):
             yield key, value, False
         elif key not in RAW_TABLES:
-            raise UnknownKeyError(key=f"columns.{key}", allowed=RAW_TABLES)
+            raise _unknown(key, RAW_TABLES)
         elif key == table:
             yield from ((left, right, True) for left, right in value.items())
 
@@ -122,7 +122,12 @@ def _direction(left: str, right: str) -> tuple[str, str]:
         return left, right
     if right in known:
         return right, left
-    raise UnknownKeyError(key=f"columns.{left}", allowed=known)
+    raise _unknown(left, known)
+
+
+def _unknown(key: str, allowed: Iterable[str]) -> UnknownKeyError:
+    names = [f"columns.{name}" for name in allowed]
+    return UnknownKeyError(key=f"columns.{key}", allowed=names)
 
 
 def _wanted(table: str) -> tuple[str, ...]:
