@@ -110,6 +110,16 @@ def test_uci_lines_are_all_accounted_for(public_data: Path) -> None:
     assert sales.accepted["product_id"].str.match(r"\d{5}").all()
 
 
+def test_uci_weekly_median_prices_reproduce_the_anchor(public_data: Path) -> None:
+    """Item and week effects, median line price: -1.46 (revenue over units would say -1.89)."""
+    rows = read_example("uci_online_retail", public_data)["sales"].accepted
+    columns = np.log(rows[["units", "price"]].to_numpy(dtype=np.float64))
+    item = pd.factorize(rows["product_id"])[0]
+    week = pd.factorize(rows["date"])[0]
+    slope, _ = _within_slope(columns, groups=[item, week], cluster=item)
+    assert round(slope, 2) == -1.46
+
+
 def test_m5_days_without_a_price_are_not_on_sale(public_data: Path) -> None:
     tables = read_example("m5_foods", public_data)
     sales = tables["sales"].accepted

@@ -95,6 +95,19 @@ def test_lines_become_one_row_a_product_and_day_at_the_median_price() -> None:
     assert tables["calendar"]["date"].tolist() == [pd.Timestamp("2010-12-02")]
 
 
+def test_weeks_end_with_the_last_day_at_the_median_price_of_their_lines() -> None:
+    raw = invoices(
+        ("1", "22720", 1, "2011-01-03", 9.0),
+        ("2", "22720", 2, "2011-01-04", 1.0),
+        ("3", "22720", 4, "2011-01-04", 2.0),
+        ("4", "22720", 8, "2011-01-10", 4.0),
+    )
+    sales = uci_online_retail.read({"a": raw}, IngestionParameters(grain="week"))["sales"]
+    assert sales["date"].tolist() == [pd.Timestamp("2010-12-28"), pd.Timestamp("2011-01-04")]
+    assert sales["units"].tolist() == [1, 14]
+    assert sales["price"].tolist() == [9.0, 2.0]
+
+
 def test_lines_that_are_no_sale_are_set_aside_with_their_reason() -> None:
     raw = invoices(
         ("1", "85123A", 6, "12/13/2010 8:26", 2.55),

@@ -1,7 +1,8 @@
 """UCI Online Retail: invoice lines of a UK giftware wholesaler, December 2010 to December 2011.
 
 One file holds InvoiceNo, StockCode, Quantity, InvoiceDate, UnitPrice, CustomerID, Country. Lines
-become one row a product and day. Lines that are no sale are set aside with a reason:
+become one row a product and day, or a product and week under ``grain: week`` (weeks that end with
+the last day). Lines that are no sale are set aside with a reason:
 
 - cancellation: the invoice number begins with C; return: another negative quantity.
 - reversed_order: a line that the same customer cancelled in full on the same day (the order of
@@ -11,8 +12,8 @@ become one row a product and day. Lines that are no sale are set aside with a re
   code that does not begin with five digits.
 - duplicate_row: an exact repeat of an earlier line.
 
-Price is the MEDIAN line price of the day: the price of a line falls with its quantity, so that
-revenue over units would move with demand by itself (weekly elasticity -1.89 against -1.46).
+Price is the MEDIAN line price of the day or week: the price of a line falls with its quantity, so
+that revenue over units would move with demand by itself (weekly elasticity -1.89, not -1.46).
 Days on which nobody bought anything, Saturdays apart, are in the calendar as closed.
 """
 
@@ -50,20 +51,21 @@ def read(
 
     Args:
         files: raw frames by file name; the one with the invoice columns is used.
-        parameters: ``uci_country`` keeps one country's invoices.
+        parameters: ``uci_country`` keeps one country's invoices; ``grain`` week gives weeks.
 
     Raises:
         MissingTableError: no frame has the columns, or no invoice is of the country.
     """
     raw = require_frame(files, _LINES, data_set="UCI Online Retail")
-    country = (parameters or IngestionParameters()).uci_country
-    if country:
-        raw = raw.loc[texts(raw, "Country") == country]
+    chosen = parameters or IngestionParameters()
+    if chosen.uci_country:
+        raw = raw.loc[texts(raw, "Country") == chosen.uci_country]
     lines = _lines(raw)
     reasons = _reasons(raw, lines)
     kept = lines.loc[reasons == ""]
-    by_day = kept.groupby(["date", "product_id"], sort=True)
-    sales = by_day.agg(units=("units", "sum"), price=("price", "median")).reset_index()
+    period = _week_start(kept["date"]) if chosen.grain == "week" else kept["date"]
+    by_period = kept.groupby([period, "product_id"], sort=True)
+    sales = by_period.agg(units=("units", "sum"), price=("price", "median")).reset_index()
     return {
         "sales": sales,
         "calendar": _closed_days(kept["date"]),
@@ -116,6 +118,12 @@ def _reversed(lines: pd.DataFrame, cancelled: Flags) -> Flags:
     matched = sized[key].merge(counts, on=key, how="left")["cancellations"].to_numpy()
     found = ~cancelled & (rank.to_numpy() < np.nan_to_num(matched))
     return np.asarray(found, dtype=bool)
+
+
+def _week_start(dates: pd.Series) -> pd.Series:
+    """First day of each date's week, of the weeks that end with the last date."""
+    ahead = (dates.max() - dates).dt.days // 7
+    return dates.max() - pd.to_timedelta(7 * ahead + 6, unit="D")
 
 
 def _closed_days(dates: pd.Series) -> pd.DataFrame:
