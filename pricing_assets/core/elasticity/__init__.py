@@ -1,0 +1,1 @@
+"""Own-price, cross-price and rival elasticity from panels whose prices followed demand."""

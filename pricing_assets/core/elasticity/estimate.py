@@ -1,0 +1,231 @@
+r"""Own-price elasticity of every series with its posterior: the path from panel to estimates.
+
+Steps: block-Poisson for weekday, holiday and the noise's size; a linearised count model whose slow
+unseen demand is filtered out (``local_level``); an endogeneity control (``instruments``); shared
+effects of promotion, rivals and substitutes by category; a curvature by category; empirical-Bayes
+pooling (``pooling``) with instability over time added to the posterior variance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from pricing_assets.core.demand import box_cox_step
+from pricing_assets.core.elasticity.design import (
+    PriceDesign,
+    price_design,
+    substitutes_mean,
+)
+from pricing_assets.core.elasticity.instruments import EndogeneityControl, endogeneity_control
+from pricing_assets.core.elasticity.linearised import LinearisedCounts, linearise_counts
+from pricing_assets.core.elasticity.local_level import filter_innovations
+from pricing_assets.core.elasticity.pooling import pool_estimates
+from pricing_assets.core.elasticity.shared_effects import SharedFit, fit_shared
+from pricing_assets.core.panel import Panel
+from pricing_assets.core.settings import PricingSettings
+
+Floats = NDArray[np.float64]
+CURVATURES = (0.0, 0.5, 1.0, 1.5)
+LEVEL_VARIANCES_PER_DAY = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016)
+Z90 = float(norm.ppf(0.95))
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticityEstimates:
+    """Posterior elasticities of S series at their current prices, and the evidence.
+
+    Attributes:
+        frame: S rows in the panel's order; columns product_id, store_id, category,
+            own_price_elasticity, sd, low_90, high_90, method, raw_estimate, raw_standard_error,
+            price_variation, observations, curvature, rival_elasticity, cross_elasticity,
+            promo_lift, flag.
+        first_stage_f: strength of the cost instrument, NaN where there is none.
+        endogeneity: pooled coefficient of the control: how much the regular price followed
+            unseen demand.
+        level_variance: variance of the unseen level's step, a period.
+    """
+
+    frame: pd.DataFrame
+    first_stage_f: float
+    endogeneity: float
+    level_variance: float
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table of one row a series."""
+        return self.frame
+
+
+def estimate_elasticities(panel: Panel, *, settings: PricingSettings) -> ElasticityEstimates:
+    """Estimate the own-price elasticity of every series of ``panel``.
+
+    Returns:
+        One row a series; a series without price variation has the posterior of its product or
+        category and says so in ``flag``.
+    """
+    parameters = settings.elasticity
+    design = price_design(panel)
+    control = endogeneity_control(
+        panel,
+        design,
+        min_first_stage_f=parameters.min_first_stage_f,
+        cost_is_instrument=not settings.ingestion.cost_is_derived_from_price,
+    )
+    linear = linearise_counts(design, block=max(parameters.block_days // panel.period_days, 2))
+    names, columns = _shared_columns(design, control)
+    level = _level_variance(design, linear, columns, panel.period_days)
+    fits = [_fit(design, linear, columns, names, curve, level) for curve in CURVATURES]
+    best = _best_curvature(fits, design)
+    fit = _pick(fits, best)
+    pooled = pool_estimates(
+        estimate=fit.slope,
+        standard_error=fit.standard_error,
+        product=design.product,
+        category=design.category,
+        prior_mean=parameters.prior_mean,
+        prior_sd=parameters.prior_sd,
+    )
+    sd = np.sqrt(pooled.sd**2 + fit.instability**2)
+    frame = _frame(panel, design, fit, control, pooled.mean, sd, np.asarray(CURVATURES)[best])
+    return ElasticityEstimates(
+        frame=frame,
+        first_stage_f=control.first_stage_f,
+        endogeneity=fit.overall.get("endogeneity", 0.0),
+        level_variance=level,
+    )
+
+
+def _shared_columns(
+    design: PriceDesign, control: EndogeneityControl
+) -> tuple[tuple[str, ...], Floats]:
+    """Names and (k, S, T) of the effects that a category shares."""
+    names, columns = list(design.names), [*design.covariates]
+    if control.kind != "none":
+        names.append("endogeneity")
+        columns.append(control.values)
+        if "substitutes" in names:
+            names.append("substitutes_endogeneity")
+            columns.append(substitutes_mean(control.values, design.usable, design.market))
+    empty = np.zeros((0, *design.log_price.shape))
+    return tuple(names), np.stack(columns) if columns else empty
+
+
+def _level_variance(
+    design: PriceDesign, linear: LinearisedCounts, columns: Floats, period_days: int
+) -> float:
+    """The candidate with the highest profile likelihood at constant elasticity."""
+    regressors = np.concatenate([design.log_price[None], columns])
+    scores = []
+    for candidate in LEVEL_VARIANCES_PER_DAY:
+        moments = filter_innovations(
+            outcome=linear.outcome,
+            variance=linear.variance,
+            regressors=regressors,
+            level_variance=candidate * period_days,
+        )
+        shared = fit_shared(moments, names=(), category=design.category)
+        scores.append(shared.log_likelihood.sum())
+    return float(LEVEL_VARIANCES_PER_DAY[int(np.argmax(scores))] * period_days)
+
+
+def _fit(
+    design: PriceDesign,
+    linear: LinearisedCounts,
+    columns: Floats,
+    names: tuple[str, ...],
+    curvature: float,
+    level: float,
+) -> SharedFit:
+    step = box_cox_step(np.exp(design.log_price), np.full(design.log_price.shape, curvature))
+    moments = filter_innovations(
+        outcome=linear.outcome,
+        variance=linear.variance,
+        regressors=np.concatenate([step[None], columns]),
+        level_variance=level,
+    )
+    return fit_shared(moments, names=names, category=design.category)
+
+
+def _best_curvature(fits: list[SharedFit], design: PriceDesign) -> NDArray[np.int64]:
+    """Index of the curvature of each series: its category's highest likelihood, (S,)."""
+    categories = int(design.category.max()) + 1
+    totals = np.stack(
+        [np.bincount(design.category, fit.log_likelihood, categories) for fit in fits]
+    )
+    return np.asarray(np.argmax(totals, axis=0)[design.category], dtype=np.int64)
+
+
+def _pick(fits: list[SharedFit], best: NDArray[np.int64]) -> SharedFit:
+    """Each series' figures from the fit of its own curvature."""
+    rows = np.arange(len(best))
+
+    def chosen(name: str) -> Floats:
+        return np.stack([getattr(fit, name) for fit in fits])[best, rows]
+
+    usual = fits[int(np.bincount(best).argmax())]
+    return SharedFit(
+        names=usual.names,
+        slope=chosen("slope"),
+        standard_error=chosen("standard_error"),
+        shared=chosen("shared"),
+        overall=usual.overall,
+        log_likelihood=chosen("log_likelihood"),
+        instability=usual.instability,
+        observations=chosen("observations"),
+    )
+
+
+def _frame(
+    panel: Panel,
+    design: PriceDesign,
+    fit: SharedFit,
+    control: EndogeneityControl,
+    mean: Floats,
+    sd: Floats,
+    curvature: Floats,
+) -> pd.DataFrame:
+    frame = panel.series[["product_id", "store_id", "category"]].reset_index(drop=True)
+    variation = _price_variation(design)
+    return frame.assign(
+        own_price_elasticity=mean,
+        sd=sd,
+        low_90=mean - Z90 * sd,
+        high_90=mean + Z90 * sd,
+        method=f"local_level_gls+{control.kind}+empirical_bayes",
+        raw_estimate=fit.slope,
+        raw_standard_error=fit.standard_error,
+        price_variation=variation,
+        observations=design.usable.sum(axis=1),
+        curvature=curvature,
+        rival_elasticity=fit.effect("rival"),
+        cross_elasticity=fit.effect("substitutes"),
+        promo_lift=np.exp(fit.effect("promo")),
+        flag=_flags(fit, mean, variation),
+    )
+
+
+def _price_variation(design: PriceDesign) -> Floats:
+    """Standard deviation of log price over the usable cells, (S,)."""
+    count = np.maximum(design.usable.sum(axis=1), 1)
+    values = np.where(design.usable, design.log_price, 0.0)
+    centre = values.sum(axis=1) / count
+    spread = np.where(design.usable, (design.log_price - centre[:, None]) ** 2, 0.0)
+    return np.asarray(np.sqrt(spread.sum(axis=1) / count))
+
+
+def _flags(fit: SharedFit, mean: Floats, variation: Floats) -> list[str]:
+    """Plain words on what is unusual about each estimate; empty where nothing is."""
+    nothing = ~np.isfinite(fit.slope) | (variation < 1e-4)
+    wrong = np.isfinite(fit.slope) & (fit.slope - Z90 * fit.standard_error > 0)
+    extreme = np.isfinite(fit.slope) & (fit.slope + Z90 * fit.standard_error < -6)
+    rising = mean >= 0
+    words = np.select(
+        [nothing, wrong, extreme, rising],
+        ["no_price_variation", "raw_wrong_sign", "raw_extreme", "posterior_not_negative"],
+        default="",
+    )
+    return [str(word) for word in words]
