@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -82,6 +83,16 @@ def at(path: Path, line: int, what: str) -> str:
 def test_import_contracts_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     assert lint_imports(config_filename="pyproject.toml", no_cache=True) == 0
+
+
+def test_every_module_has_its_place_in_the_arrow() -> None:
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    layers = next(item["layers"] for item in contracts if item["id"] == "arrow")
+    placed = {name.strip(" ()") for layer in layers for name in layer.split(":")}
+    top = REPOSITORY / "pricing_assets"
+    found = {f"pricing_assets.{path.stem}" for path in top.glob("*.py")}
+    assert found - {"pricing_assets.__init__"} <= placed
 
 
 def test_every_folder_of_code_is_a_package() -> None:
@@ -165,8 +176,9 @@ def too_long(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[s
 def test_no_module_is_a_drawer() -> None:
     """No utils, no helpers, no numbered files."""
     drawers = {"utils", "util", "helpers", "helper", "common", "misc"}
+    numbered = re.compile(r"^\d|_\d+$|_v\d+$")
     assert not [
-        str(path) for path in product_files() if path.stem in drawers or path.stem[-1:].isdigit()
+        str(path) for path in product_files() if path.stem in drawers or numbered.search(path.stem)
     ]
 
 
