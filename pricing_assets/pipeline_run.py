@@ -114,6 +114,7 @@ def run_job(
 
 def _run(job_name: str, *, home: Home, descriptor: int) -> FinishedRun:
     import dagster as dg
+    from dagster._core.errors import DagsterAssetCheckFailedError  # exported nowhere else
 
     from pricing_assets.definitions import build_definitions
 
@@ -127,7 +128,7 @@ def _run(job_name: str, *, home: Home, descriptor: int) -> FinishedRun:
                 run_config={"loggers": _loggers(definitions, descriptor)},
             )
             run = instance.get_run_by_id(result.run_id)
-    except dg.DagsterAssetCheckFailedError as failure:
+    except DagsterAssetCheckFailedError as failure:
         raise BlockedRunError(_blocked(failure)) from None
     finally:
         os.close(descriptor)

@@ -26,6 +26,7 @@ MLFLOW_RUN_TAG = "mlflow_run_id"
 _MLFLOW_ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
@@ -75,8 +76,8 @@ class TrackingResource(dg.ConfigurableResource):
 
     tracking_uri: str = Field(description="MLflow tracking and registry store.")
     artifact_location: str = Field(description="Address under which artifacts are written.")
-    experiment: str = Field("pricing-assets", description="MLflow experiment.")
-    page: str = Field("http://127.0.0.1:5000", description="Where MLflow's page answers.")
+    experiment: str = Field(default="pricing-assets", description="MLflow experiment.")
+    page: str = Field(default="http://127.0.0.1:5000", description="Where MLflow's page answers.")
 
     _dagster: Any = PrivateAttr(default=None)
     _run: TrackedRun | None = PrivateAttr(default=None)

@@ -116,10 +116,11 @@ def sales_has_rows(sales: pd.DataFrame) -> dg.AssetCheckResult:
 @dg.asset_check(
     asset="quarantine",
     blocking=True,
+    additional_ins={"data_snapshot": dg.AssetIn("data_snapshot")},
     description="No table lost more rows to the quarantine than the settings allow.",
 )
 def quarantine_within_limit(
-    data_snapshot: dict[str, Any], settings: SettingsResource
+    settings: SettingsResource, quarantine: pd.DataFrame, data_snapshot: dict[str, Any]
 ) -> dg.AssetCheckResult:
     """The largest quarantined share of a table against ``max_quarantined_share``."""
     limit = settings.settings().ingestion.max_quarantined_share
@@ -127,7 +128,11 @@ def quarantine_within_limit(
     worst = max(shares, key=lambda name: shares[name])
     return dg.AssetCheckResult(
         passed=shares[worst] <= limit,
-        metadata={**check_metadata(value=shares[worst], threshold=limit), "table": worst},
+        metadata={
+            **check_metadata(value=shares[worst], threshold=limit),
+            "table": worst,
+            "rows": len(quarantine),
+        },
     )
 
 
