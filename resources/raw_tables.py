@@ -99,7 +99,7 @@ def read_frame(path: UPath) -> pd.DataFrame:
             file.seek(0)
             parse = _read_parquet if path.suffix.lower() == ".parquet" else _read_csv
             return parse(file)
-    except (pa.ArrowException, OSError, UnicodeError, csv.Error) as error:
+    except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
         raise UnreadableTableError(
             f"{path} cannot be read ({_first_line(error)}); write the file again"
         ) from error
@@ -200,7 +200,7 @@ def _read_csv(file: BinaryIO) -> pd.DataFrame:
         parse_options=pa_csv.ParseOptions(delimiter=separator, newlines_in_values=True),
         convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(header, text)),
     )
-    return table.to_pandas()
+    return table.select([i for i, name in enumerate(table.column_names) if name]).to_pandas()
 
 
 def _encoding(file: BinaryIO) -> str:
@@ -228,7 +228,7 @@ def _header(file: BinaryIO, encoding: str) -> tuple[list[str], str]:
         raise UnreadableTableError("its first line is blank and should hold the headings")
     separator = max(",;\t|", key=line[0].count)
     header = next(csv.reader(line, delimiter=separator))
-    repeated = sorted({name for name in header if header.count(name) > 1})
+    repeated = sorted({name for name in header if name and header.count(name) > 1})
     if repeated:
         raise UnreadableTableError(f"two columns have one heading: {', '.join(repeated)}")
     return header, separator

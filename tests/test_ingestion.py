@@ -53,6 +53,7 @@ def reason_of(**changes: object) -> str:
         ({"price": float("nan")}, "missing_value"),
         ({"price": "inf"}, "not_finite"),
         ({"price": float("-inf")}, "not_finite"),
+        ({"price": "1e300"}, "too_large"),
         ({"price": "0"}, "not_positive"),
         ({"price": "-1"}, "not_positive"),
         ({"price": "two"}, "not_a_number"),
@@ -290,7 +291,7 @@ def test_the_single_sheet_is_sales_with_two_more_tables() -> None:
             "DATE": ["2024-01-01", "2024-01-02"],
             "sales": ["3", "4"],
             "Price": ["9", "9"],
-            "Competitor_Price": ["8.5", ""],
+            "Competitor_Price": ["8.5", "NaN"],
             "Inventory": ["10", "7"],
         }
     )

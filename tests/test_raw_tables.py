@@ -79,6 +79,13 @@ def test_boms_encodings_separators_and_decimal_commas(tmp_path: Path, content: b
     assert prices(tmp_path) == [1.99, 1.99]
 
 
+def test_columns_without_a_heading_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path, "sales.csv", SALES.replace("\n", ",,\n"))
+    sales = read_raw_tables(str(tmp_path), settings=SETTINGS)["sales"]
+    assert len(sales.accepted) == 2
+    assert sales.ignored_columns == ()
+
+
 def test_a_nul_or_a_line_break_inside_a_value_does_not_hide_rows(tmp_path: Path) -> None:
     write(tmp_path, "sales.csv", SALES + '2024-01-03,a\x00b,1,1\n2024-01-03,"a\nb",1,1\n')
     settings = PricingSettings.model_validate({"ingestion": {"max_quarantined_share": 0.5}})

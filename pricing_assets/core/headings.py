@@ -14,6 +14,7 @@ from pricing_assets.core.errors import (
     MissingColumnError,
     UnknownKeyError,
 )
+from pricing_assets.core.parsing import MISSING_TEXTS
 from pricing_assets.core.tables import RAW_TABLES, SINGLE_SHEET
 
 SHEET_COLUMNS = ("competitor_price", "inventory")
@@ -160,4 +161,4 @@ def _plain(heading: str) -> str:
 
 
 def _is_blank(value: object) -> bool:
-    return value is None or value != value or str(value).strip() == ""
+    return value is None or value != value or str(value).strip().lower() in MISSING_TEXTS

@@ -26,6 +26,9 @@ FLAG_TEXTS = {
 FIRST_YEAR, LAST_YEAR = 1970, 2099
 """Years accepted in a date; outside them a row is set aside as date_out_of_range."""
 
+LARGEST_NUMBER = 1e12
+"""Prices, costs, units and stock above this are set aside: sums of them must stay finite."""
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
 _GROUPED_COMMA = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
@@ -59,7 +62,11 @@ def parse_column(values: pd.Series, column: Column) -> ParsedColumn:
 
 def _parse_numbers(values: pd.Series, column: Column) -> ParsedColumn:
     numbers, wrong = _floats(values)
-    faults = [("not_a_number", wrong), ("not_finite", np.isinf(numbers))]
+    faults = [
+        ("not_a_number", wrong),
+        ("not_finite", np.isinf(numbers)),
+        ("too_large", numbers > LARGEST_NUMBER),
+    ]
     if column.required:
         faults.append(("missing_value", np.isnan(numbers) & ~wrong))
     if column.minimum is not None and column.minimum_is_open:
