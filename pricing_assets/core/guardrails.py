@@ -244,12 +244,12 @@ def sentence(rule: Rule, *, settings: PricingSettings) -> str:
         Rule.LARGEST_DECREASE: f"the floor is the largest decrease of {change}",
         Rule.LARGEST_INCREASE: f"the ceiling is the largest increase of {change}",
         Rule.ABSOLUTE_CEILING: "the ceiling is the absolute ceiling",
-        Rule.FLOOR_ABOVE_CEILING: "the floor is above the allowed ceiling; the floor wins",
+        Rule.FLOOR_ABOVE_CEILING: "the floor is above the allowed ceiling, and the floor wins",
         Rule.CEILING_BELOW_LARGEST_DECREASE: (
-            f"the absolute ceiling is further than {change} below the current price; it wins"
+            f"the absolute ceiling is further than {change} below the current price, and it wins"
         ),
         Rule.MINOR_UNIT_TOO_COARSE: (
-            f"no whole minor unit lies within {change} of the current price; the nearest is used"
+            f"no whole minor unit lies within {change} of the current price, so the nearest is used"
         ),
         Rule.NO_PRICE_WITH_ENDING: (
             f"no price ending in {settings.guardrails.price_ending} lies between floor and "

@@ -1,0 +1,1 @@
+"""Evidence on models and prices: accuracy, elasticities, the report, and simulated truth."""
