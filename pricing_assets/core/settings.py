@@ -88,18 +88,14 @@ class ElasticityParameters(Parameters):
     )
     prior_sd: float = Field(0.5, gt=0, le=5, description="Standard deviation of that prior.")
     block_days: int = Field(
-        28,
+        14,
         ge=7,
         le=365,
-        description="Length in days of the product-by-time blocks whose mean is removed, so that "
-        "slow unseen demand does not leak into the price coefficient.",
+        description="Length in days of the product-by-time blocks around whose mean counts are "
+        "linearised; longer for slow sellers.",
     )
-    min_price_variation: float = Field(
-        0.005,
-        ge=0,
-        le=1,
-        description="Within-block standard deviation of log price below which a series says "
-        "nothing of its elasticity.",
+    min_first_stage_f: float = Field(
+        20.0, ge=0, description="First-stage F below which cost is refused as an instrument."
     )
 
 

@@ -190,6 +190,7 @@ DEMAND_CURVE_COLUMNS: tuple[str, ...] = (
     "elasticity_sd",
     "curvature",
     "rival_elasticity",
+    "cross_elasticity",
     "reference_rival_price",
     "promo_lift",
     "weekday_index",
@@ -201,5 +202,6 @@ DEMAND_CURVE_COLUMNS: tuple[str, ...] = (
 )
 """One row a product and store: all that a price needs live (see ``core.demand.DemandCurves``).
 
-``weekday_index`` is a list of seven multipliers, Monday first, with mean one; NaN stands for an
+``cross_elasticity`` is the elasticity of every other product of the same category and store with
+respect to this product's price. ``weekday_index`` is a list of seven multipliers, Monday first, with mean one; NaN stands for an
 unknown cost, rival price or MAP."""

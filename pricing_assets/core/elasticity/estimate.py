@@ -90,13 +90,26 @@ def estimate_elasticities(panel: Panel, *, settings: PricingSettings) -> Elastic
         prior_sd=parameters.prior_sd,
     )
     sd = np.sqrt(pooled.sd**2 + fit.instability**2)
-    frame = _frame(panel, design, fit, control, pooled.mean, sd, np.asarray(CURVATURES)[best])
+    mean, sd = below_zero(pooled.mean, sd)
+    frame = _frame(panel, design, fit, control, mean, sd, np.asarray(CURVATURES)[best])
     return ElasticityEstimates(
         frame=frame,
         first_stage_f=control.first_stage_f,
         endogeneity=fit.overall.get("endogeneity", 0.0),
         level_variance=level,
     )
+
+
+def below_zero(mean: Floats, sd: Floats) -> tuple[Floats, Floats]:
+    """Mean and sd, (S,) each, of normal posteriors given that demand falls with price.
+
+    Moments of a normal truncated above at zero (Johnson, Kotz and Balakrishnan 1994, 13.10);
+    an estimate well below zero is unchanged.
+    """
+    bound = np.clip(-mean / sd, -6.0, 12.0)
+    hazard = norm.pdf(bound) / norm.cdf(bound)
+    variance = np.maximum(1 - bound * hazard - hazard**2, 0.02)
+    return np.minimum(mean - sd * hazard, -0.02), sd * np.sqrt(variance)
 
 
 def _shared_columns(
@@ -194,7 +207,7 @@ def _frame(
         own_price_elasticity=mean,
         sd=sd,
         low_90=mean - Z90 * sd,
-        high_90=mean + Z90 * sd,
+        high_90=np.minimum(mean + Z90 * sd, 0.0),
         method=f"local_level_gls+{control.kind}+empirical_bayes",
         raw_estimate=fit.slope,
         raw_standard_error=fit.standard_error,
@@ -204,7 +217,7 @@ def _frame(
         rival_elasticity=fit.effect("rival"),
         cross_elasticity=fit.effect("substitutes"),
         promo_lift=np.exp(fit.effect("promo")),
-        flag=_flags(fit, mean, variation),
+        flag=_flags(fit, variation),
     )
 
 
@@ -217,15 +230,14 @@ def _price_variation(design: PriceDesign) -> Floats:
     return np.asarray(np.sqrt(spread.sum(axis=1) / count))
 
 
-def _flags(fit: SharedFit, mean: Floats, variation: Floats) -> list[str]:
+def _flags(fit: SharedFit, variation: Floats) -> list[str]:
     """Plain words on what is unusual about each estimate; empty where nothing is."""
     nothing = ~np.isfinite(fit.slope) | (variation < 1e-4)
     wrong = np.isfinite(fit.slope) & (fit.slope - Z90 * fit.standard_error > 0)
     extreme = np.isfinite(fit.slope) & (fit.slope + Z90 * fit.standard_error < -6)
-    rising = mean >= 0
     words = np.select(
-        [nothing, wrong, extreme, rising],
-        ["no_price_variation", "raw_wrong_sign", "raw_extreme", "posterior_not_negative"],
+        [nothing, wrong, extreme],
+        ["no_price_variation", "raw_wrong_sign", "raw_extreme"],
         default="",
     )
     return [str(word) for word in words]

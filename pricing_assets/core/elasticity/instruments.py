@@ -73,7 +73,7 @@ def _cost_residual(panel: Panel, design: PriceDesign) -> tuple[float, Floats | N
     x, y = changes[known], outcome[known]
     if len(y) <= 10 * x.shape[1] or np.ptp(x[:, : len(lags)]) < 1e-9:
         return np.nan, None
-    fit = np.linalg.lstsq(x, y, rcond=None)[0]
+    fit = np.asarray(np.linalg.lstsq(x, y, rcond=None)[0], dtype=np.float64)
     strength = _clustered_f(x, y - x @ fit, fit, row, tested=len(lags))
     explained = np.tensordot(fit, np.stack(columns), axes=1)
     residual = design.regular - explained

@@ -100,8 +100,9 @@ def _gather(
     passed = np.where(
         information > 0, 1.0 / (1.0 / np.maximum(information, 1e-12) + variance[group]), 0.0
     )
-    total = np.bincount(group, passed, groups)
-    return np.bincount(group, passed * value, groups) / np.maximum(total, 1e-12), total
+    total = np.bincount(group, passed, groups).astype(np.float64)
+    mean = np.bincount(group, passed * value, groups) / np.maximum(total, 1e-12)
+    return mean, np.asarray(total, dtype=np.float64)
 
 
 def _pass_down(
@@ -128,4 +129,5 @@ def _combine(
     value: Floats, information: Floats, other: Floats | float, other_information: Floats | float
 ) -> tuple[Floats, Floats]:
     total = information + other_information
-    return np.asarray((information * value + other_information * other) / total), 1.0 / total
+    mean = (information * value + other_information * other) / total
+    return np.asarray(mean, dtype=np.float64), np.asarray(1.0 / total, dtype=np.float64)
