@@ -98,9 +98,8 @@ def _by_category(
     np.add.at(aim, category, target)
     total = total + np.diag(precision + 1e-6)
     aim = aim + (precision + 1e-6) * overall
-    effects: Floats = np.linalg.solve(total, aim[:, :, None])[:, :, 0]
-    covariance: Floats = np.linalg.inv(total)
-    return effects[category], covariance[category]
+    effects = np.linalg.solve(total, aim[:, :, None])[:, :, 0].astype(np.float64)
+    return effects[category], np.linalg.inv(total).astype(np.float64)[category]
 
 
 def _solve(gram: Floats, target: Floats) -> Floats:
