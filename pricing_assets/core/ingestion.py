@@ -80,10 +80,7 @@ def check_table(
         UnreadableTableError: the order of day and month cannot be told.
     """
     schema = RAW_TABLES[table]
-    named = contract_headings(frame, table=table, columns=settings.columns)
-    for name in schema.required:
-        if name not in named.columns:
-            raise MissingColumnError(table=table, column=name, found=map(str, frame.columns))
+    named = _under_contract_headings(frame, schema, settings)
     accepted, reasons = _typed(named, schema)
     _mark_duplicates(accepted, reasons, schema)
     earlier = set_aside if set_aside is not None else _quarantine(frame.head(0), [], table)
@@ -102,6 +99,16 @@ def check_table(
         rows_read=rows_read,
         ignored_columns=tuple(str(name) for name in named.columns if name not in known),
     )
+
+
+def _under_contract_headings(
+    frame: pd.DataFrame, schema: TableSchema, settings: PricingSettings
+) -> pd.DataFrame:
+    named = contract_headings(frame, table=schema.name, columns=settings.columns)
+    for name in schema.required:
+        if name not in named.columns:
+            raise MissingColumnError(table=schema.name, column=name, found=map(str, frame.columns))
+    return named
 
 
 def _typed(named: pd.DataFrame, schema: TableSchema) -> tuple[pd.DataFrame, Reasons]:
