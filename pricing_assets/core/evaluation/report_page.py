@@ -20,16 +20,16 @@ STYLE = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:1060px;margin:0 auto;padding:32px 20px 64px}
+main{max-width:1180px;margin:0 auto;padding:32px 20px 64px}
 h1{font-size:26px;margin:0 0 4px}h2{font-size:18px;margin:0 0 12px}
 p{margin:0 0 12px}.soft{color:var(--soft)}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;
 padding:20px;margin:20px 0}
 .claim{background:var(--note);border-left:4px solid var(--accent);padding:12px 16px;
 border-radius:0 8px 8px 0;margin:20px 0}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:0}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:12px;margin:0}
 .tiles div{border:1px solid var(--line);border-radius:8px;padding:10px 14px}
-.tiles dt{color:var(--soft);font-size:13px}.tiles dd{margin:2px 0 0;font-size:21px;font-weight:600;
+.tiles dt{color:var(--soft);font-size:13px}.tiles dd{margin:2px 0 0;font-size:20px;font-weight:600;
 font-variant-numeric:tabular-nums}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:20px}
 .two section{margin:0}
@@ -40,10 +40,11 @@ vertical-align:top;white-space:nowrap}
 th{color:var(--soft);font-weight:600}tr:last-child td{border-bottom:0}
 th.text,td.text{text-align:left}
 td.text{max-width:380px;white-space:normal;overflow-wrap:anywhere}
-td.id{min-width:110px}td.why{min-width:300px;color:var(--soft);font-size:13px}
+td.id{min-width:140px}td.why{min-width:420px;max-width:none;color:var(--soft);font-size:13px}
 tr.best td{font-weight:700}
 .up{color:var(--good)}.down{color:var(--bad)}
-svg{width:100%;height:auto;display:block;max-width:760px}
+svg{width:100%;height:auto;display:block;max-width:760px;margin-bottom:16px}
+h3{font-size:14px;margin:20px 0 8px}
 svg text{fill:var(--ink);font-size:12px}svg .tick{fill:var(--soft)}svg .name{fill:var(--soft)}
 svg .bar{fill:var(--accent)}svg .span{stroke:var(--soft);stroke-width:1.5}
 svg .point{fill:var(--accent)}svg .mark{stroke:var(--bad);stroke-dasharray:4 3}
@@ -157,7 +158,10 @@ def _accuracy(accuracy: Mapping[str, Any]) -> str:
         return _section("Forecast accuracy", "<p>There was too little history to test on.</p>")
     metrics = [name for name in models[0] if name != "model"]
     rows = [
-        [_cell(str(model["model"]), "text"), *(_cell(_number(model[name], 3)) for name in metrics)]
+        [
+            _cell(str(model["model"]), "text id"),
+            *(_cell(_number(model[name], 3)) for name in metrics),
+        ]
         for model in models
     ]
     chart = bars(
