@@ -1,6 +1,7 @@
 """Values in a folder: checked files, replaced all at once.
 
-No Dagster here, so that the command line reads what a run has stored without loading it. Layout: ``<folder>/<digest>/<files>`` and, beside that folder, ``manifest.json``, which names it,
+No Dagster here, so that the command line reads what a run has stored without loading it.
+Layout: ``<folder>/<digest>/<files>`` and, beside that folder, ``manifest.json``, which names it,
 the kind of value and each file's SHA-256. The manifest is replaced last, in one step, so that a
 reader sees the old value or the new one whole. What the files hold is
 ``resources.stored_values``.

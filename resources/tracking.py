@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from pricing_assets.core.settings import PricingSettings
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -142,6 +144,17 @@ class TrackingResource(dg.ConfigurableResource):
         active = mlflow.active_run()
         wrapped.mlflow_run_id = active.info.run_id
         return wrapped
+
+
+def flat_settings(settings: PricingSettings) -> dict[str, Any]:
+    """Every setting under its dotted path, as MLflow's parameters."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.model_dump().items():
+        if isinstance(value, dict) and name != "columns":
+            flat |= {f"{name}.{key}": inner for key, inner in value.items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def _make_folder(tracking_uri: str) -> None:

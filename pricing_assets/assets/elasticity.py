@@ -52,6 +52,7 @@ def demand_curves(
     settings: SettingsResource,
     sales_panel: Panel,
     demand_forecast: pd.DataFrame,
+    forecast_total_error: pd.DataFrame,
     own_price_elasticity: pd.DataFrame,
     planned_prices: pd.DataFrame,
     calendar: pd.DataFrame,
@@ -65,6 +66,7 @@ def demand_curves(
         forecast=Forecast.from_frame(demand_forecast, series=len(sales_panel.series)),
         elasticities=own_price_elasticity,
         settings=chosen,
+        total_cv=forecast_total_error["total_cv"].to_numpy(),
     )
     context.add_output_metadata(table_metadata(frame))
     return frame

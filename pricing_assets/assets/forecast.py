@@ -25,6 +25,7 @@ from resources.asset_metadata import (
     table_metadata,
 )
 from resources.settings import SettingsResource
+from resources.tracking import TrackingResource, flat_settings
 
 GROUP = "demand_forecast"
 OWNERS = ["team:data-science"]
@@ -50,13 +51,17 @@ OWNERS = ["team:data-science"]
     }
 )
 def forecast_test(
-    context: dg.AssetExecutionContext, settings: SettingsResource, sales_panel: Panel
+    context: dg.AssetExecutionContext,
+    settings: SettingsResource,
+    tracking: TrackingResource,
+    sales_panel: Panel,
 ) -> Iterator[dg.Output[pd.DataFrame]]:
     """Test every forecaster on held-out periods that it has not seen."""
     chosen = settings.settings()
     test = walk_forward(sales_panel, settings=chosen, progress=context.log.info)
     model = test.winner if chosen.forecast.model == "auto" else chosen.forecast.model
     metrics = test.metrics.assign(chosen=test.metrics["model"] == model)
+    tracking.run().log(params=flat_settings(chosen), metrics=_tracked(metrics))
     yield dg.Output(
         metrics, "forecast_backtest", metadata=_test_metadata(metrics, model, test.reason)
     )
@@ -127,6 +132,17 @@ def forecast_is_sound(demand_forecast: pd.DataFrame) -> dg.AssetCheckResult:
 
 def _overall(backtest: pd.DataFrame) -> pd.DataFrame:
     return backtest[backtest["origin"] == "all"]
+
+
+def _tracked(metrics: pd.DataFrame) -> dict[str, float]:
+    """Mean WAPE and coverage of each model, by MLflow's metric name."""
+    overall = _overall(metrics).set_index("model")[["wape", "coverage_80"]]
+    values = {
+        f"{measure}.{model}": float(value)
+        for model, row in overall.to_dict(orient="index").items()
+        for measure, value in row.items()
+    }
+    return {name: value for name, value in values.items() if np.isfinite(value)}
 
 
 def _test_metadata(metrics: pd.DataFrame, model: str, reason: str) -> Metadata:

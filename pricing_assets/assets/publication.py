@@ -92,6 +92,7 @@ def _stamps(
         valid_from=now,
         valid_until=now + timedelta(hours=settings.gate.max_table_age_hours),
         rules_version=RULES_VERSION,
+        settings=settings,
     )
 
 

@@ -4,12 +4,15 @@ Belongs here: the asset of the group ``registration`` and the gate that stands b
 Conditions are ``core.promotion``, the registry ``resources.registry``.
 """
 
+import json
+import re
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
 from pricing_assets.core.bundle import ModelBundle
+from pricing_assets.core.evaluation.report_page import evaluation_html
 from pricing_assets.core.forecast.baselines import BASELINES
 from pricing_assets.core.promotion import Gate, all_passed, promotion_gates
 from resources.asset_metadata import Metadata, records_metadata
@@ -43,8 +46,11 @@ def registered_model(
         parameters=settings.settings().gate,
     )
     run = tracking.run()
-    run.log(params={}, metrics=_numbers(evaluation_report))
-    run.log_files({"demand_curves.parquet": frame_to_parquet(demand_curves)}, folder="tables")
+    run.log(params={}, metrics=metrics_of(evaluation_report))
+    run.log_files(
+        _evidence(evaluation_report, demand_curves, title=f"Run {context.run_id}"),
+        folder="evidence",
+    )
     version = register_bundle(run, demand_model, page=tracking.page)
     alias = CHAMPION if all_passed(gates) else CHALLENGER
     point_alias(run, version, alias=alias)
@@ -82,16 +88,26 @@ def _by_gate(gates: list[dict[str, Any]]) -> Metadata:
     }
 
 
-def _numbers(report: dict[str, Any], prefix: str = "") -> dict[str, float]:
-    """Every number of a nested report under its dotted path, as MLflow's metrics."""
+def metrics_of(report: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """Every number of a nested report under its dotted path, in MLflow's alphabet."""
     numbers: dict[str, float] = {}
     for key, value in report.items():
-        name = f"{prefix}{key}"
+        name = prefix + re.sub(r"[^\w .-]", "_", key)
         if isinstance(value, dict):
-            numbers |= _numbers(value, f"{name}.")
+            numbers |= metrics_of(value, f"{name}.")
         elif isinstance(value, int | float):
             numbers[name] = float(value)
     return numbers
+
+
+def _evidence(
+    report: dict[str, Any], demand_curves: pd.DataFrame, *, title: str
+) -> dict[str, bytes]:
+    return {
+        "evaluation_report.html": evaluation_html(report, title=title).encode(),
+        "evaluation_report.json": json.dumps(report, indent=1, allow_nan=False).encode(),
+        "demand_curves.parquet": frame_to_parquet(demand_curves),
+    }
 
 
 def _metadata(
