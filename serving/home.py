@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,14 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         if repeated is not None:
             raise InvalidSettingError(f"configuration key '{repeated}' is given twice; keep one")
         return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 reads 1e-05 as text; YAML 1.2 and JSON, which is written here too, mean a number.
+_UniqueKeyLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
 
 
 def _read_mapping(path: Path) -> Mapping[str, Any]:

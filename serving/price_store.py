@@ -267,7 +267,7 @@ class PriceStore:
         files = {PRICE_FILE: encode_parquet(full), CURVE_FILE: encode_parquet(curves)}
         rows = {PRICE_FILE: full.num_rows, CURVE_FILE: curves.num_rows}
         manifest = Manifest(
-            **stamps.model_dump(),
+            **dict(stamps),
             table_version=version,
             previous=self.current(),
             restored_from=restored_from,

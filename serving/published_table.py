@@ -24,6 +24,7 @@ from pricing_assets.core.errors import (
     IntegrityError,
     MissingColumnError,
 )
+from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS, PRICE_TABLE_COLUMNS
 
 PRICE_FILE = "price_table.parquet"
@@ -48,6 +49,9 @@ class Stamps(BaseModel):
     valid_from: datetime = Field(description="Start of validity, with a time zone.")
     valid_until: datetime = Field(description="End of validity, with a time zone.")
     rules_version: str = Field("", description="Version of the guard rails that were applied.")
+    settings: PricingSettings | None = Field(
+        None, description="Settings that the table was made with; live quotes use the same."
+    )
 
 
 class FileEntry(BaseModel):
@@ -77,7 +81,11 @@ class Manifest(Stamps):
     @property
     def stamps(self) -> Stamps:
         """The part that the publisher gave."""
-        return Stamps(**self.model_dump(include=set(Stamps.model_fields)))
+        return Stamps(**{name: getattr(self, name) for name in Stamps.model_fields})
+
+    def settings_or(self, default: PricingSettings) -> PricingSettings:
+        """The settings that the table was made with, or ``default`` where it does not say."""
+        return self.settings or default
 
 
 class PublishedTable:
@@ -157,6 +165,7 @@ def content_hash(prices: pa.Table, curves: pa.Table, stamps: Stamps) -> str:
     digest = hashlib.sha256()
     origin = (stamps.model_version, stamps.data_version, stamps.currency, stamps.rules_version)
     digest.update("\x1f".join(origin).encode())
+    digest.update(stamps.settings.model_dump_json().encode() if stamps.settings else b"")
     for table in (prices, curves):
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -202,7 +211,8 @@ def check_guard_rails(prices: pa.Table, *, currency: str) -> None:
     Raises:
         EmptyTableError: no row.
         GuardRailError: a key twice, another currency, a price not finite, not above zero, or
-            outside its floor and ceiling (a missing floor or ceiling refuses too).
+            outside its floor and ceiling. One of the three missing refuses too; all three
+            missing is a product without a price, which the service will not quote.
     """
     if prices.num_rows == 0:
         raise EmptyTableError("the price table holds no row; nothing is published")
@@ -213,8 +223,11 @@ def check_guard_rails(prices: pa.Table, *, currency: str) -> None:
         prices[name].to_numpy().astype(np.float64)
         for name in ("recommended_price", "price_floor", "price_ceiling")
     )
+    unpriced = np.isnan(price) & np.isnan(floor) & np.isnan(ceiling)
+    if unpriced.all():
+        raise EmptyTableError("no product of the price table has a price; nothing is published")
     finite = np.isfinite(price) & np.isfinite(floor) & np.isfinite(ceiling)
-    _refuse(prices, ~finite, "its price, floor or ceiling is missing or not finite")
+    _refuse(prices, ~finite & ~unpriced, "its price, floor or ceiling is missing or not finite")
     _refuse(prices, price <= 0, "its price is not above zero")
     outside = (price < floor - _TOLERANCE) | (price > ceiling + _TOLERANCE)
     _refuse(prices, outside, "its price is outside its floor and ceiling")

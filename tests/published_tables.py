@@ -41,6 +41,7 @@ def curve_table(count: int, *, seed: int = 7) -> pa.Table:
             "elasticity_sd": rng.uniform(0.1, 0.5, count),
             "curvature": rng.choice([0.0, 1.0], count),
             "rival_elasticity": rng.uniform(0.0, 1.2, count),
+            "cross_elasticity": rng.uniform(0.0, 0.1, count),
             "reference_rival_price": np.round(price * rng.uniform(0.9, 1.1, count), 2),
             "promo_lift": rng.uniform(1.0, 2.0, count),
             "weekday_index": [WEEKDAYS] * count,

@@ -33,6 +33,13 @@ def test_values_are_taken_at_any_depth(tmp_path: Path) -> None:
     assert settings.columns == {"sales": {"units": "Qty"}, "product_id": "SKU"}
 
 
+def test_settings_written_as_json_read_back_the_same(tmp_path: Path) -> None:
+    settings = PricingSettings(min_margin=1e-05, objective="revenue")
+    path = tmp_path / "settings.json"
+    path.write_text(settings.model_dump_json(indent=2))
+    assert load_settings(path) == settings
+
+
 @pytest.mark.parametrize(
     ("text", "key", "near"),
     [

@@ -18,6 +18,7 @@ from pricing_assets.core.errors import (
     NotPublishedError,
     PublicationConflictError,
 )
+from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.tables import PRICE_TABLE_COLUMNS
 from serving.price_store import PriceStore
 from serving.published_table import CURVE_FILE, PRICE_FILE, Manifest, as_arrow
@@ -198,6 +199,26 @@ def test_a_price_that_may_not_be_served_is_not_published(
             prices=with_column(prices, column, values), curves=CURVES, stamps=stamps(), now=NOW
         )
     assert store.versions() == []
+
+
+def test_a_product_without_a_price_is_published_without_one(store: PriceStore) -> None:
+    prices = price_table(CURVES)
+    for name in ("recommended_price", "price_floor", "price_ceiling"):
+        values = prices[name].to_pylist()
+        values[3] = None
+        prices = with_column(prices, name, values)
+    store.publish(prices=prices, curves=CURVES, stamps=stamps(), now=NOW)
+    assert store.read_current().prices["recommended_price"].null_count == 1
+
+
+def test_the_settings_of_a_table_are_part_of_it(store: PriceStore) -> None:
+    first = publish(store)
+    made_with = stamps().model_copy(update={"settings": PricingSettings(min_margin=0.2)})
+    second = store.publish(prices=price_table(CURVES), curves=CURVES, stamps=made_with, now=NOW)
+    assert second.table_version != first.table_version
+    manifest = store.read_current().manifest
+    assert manifest.settings_or(PricingSettings()).min_margin == 0.2
+    assert manifest.stamps == made_with
 
 
 def test_an_empty_table_or_a_missing_column_is_refused(store: PriceStore) -> None:

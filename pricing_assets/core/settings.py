@@ -151,6 +151,9 @@ class ServingParameters(Parameters):
     cover_days: float = Field(
         7, gt=0, description="Days that the stock named in a request must last."
     )
+    max_body_bytes: int = Field(
+        8 * 1024 * 1024, ge=1024, description="Larger request bodies are refused."
+    )
     markup_cold_start: float = Field(
         0.5, ge=0, description="Markup on cost for a product that no table knows."
     )

@@ -1,0 +1,239 @@
+"""The outermost ASGI layer: what may come in, and the lean lane of the price endpoints.
+
+Belongs here: who may ask (host, token), what may be asked (paths, JSON only, size), and answers
+in one clear sentence. Prices come from the ``desk``; everything else goes on to BentoML's own
+application (OpenAPI, metrics). No HTTP server: BentoML's uvicorn calls this.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from pricing_assets.core.errors import (
+    GuardRailError,
+    InputError,
+    NotPublishedError,
+    PricingError,
+    UnknownProductError,
+)
+from serving import metrics
+from serving.desk import Desk
+from serving.wire import decode_json, encode_json, price_items, price_request
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PAGE = Path(__file__).parent / "playground" / "index.html"
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+OPEN_PATHS = frozenset({"/", "/livez", "/readyz"})
+"""Paths that need no token: the page holds no data, and probes carry none."""
+BENTOML_PATHS = frozenset({"/docs.json", "/schema.json", "/metrics", "/healthz"})
+MAX_SUGGESTIONS = 20
+MAX_QUERY = 1000
+
+_SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+]
+_PAGE_POLICY = (
+    b"default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_STATUS = {UnknownProductError: 404, InputError: 400, NotPublishedError: 503, GuardRailError: 503}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A status and a body; JSON unless told otherwise."""
+
+    status: int
+    body: bytes
+    content_type: bytes = b"application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Refused(Exception):
+    """A request that is answered at the door with a status and a sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Gate:
+    """ASGI application in front of BentoML's."""
+
+    def __init__(
+        self, inner: Application, desk: Desk, *, token: str | None, max_body_bytes: int
+    ) -> None:
+        self._inner = inner
+        self._desk = desk
+        self._token = token.encode() if token else None
+        self._max_body = max_body_bytes
+        self._posts = {"/get_price": self._get_price, "/get_prices": self._get_prices}
+        self._gets = {
+            "/": self._page,
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+            "/products": self._products,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer here, or pass on to BentoML."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        try:
+            self._check_caller(scope)
+            reply = await self._answer(scope, receive)
+        except Refused as refusal:
+            reply = _error(refusal.status, str(refusal))
+        if reply is None:
+            await self._inner(scope, receive, send)
+        else:
+            await _send(reply, send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply | None:
+        """The reply of the lane; None for what BentoML answers."""
+        path, method = scope["path"], scope["method"]
+        if path in self._posts:
+            _check_method(method, "POST")
+            return await self._timed(path, scope, receive)
+        if path in self._gets:
+            _check_method(method, "GET")
+            return self._gets[path](scope)
+        if path in BENTOML_PATHS:
+            _check_method(method, "GET")
+            return None
+        raise Refused(404, f"there is nothing at {path[:100]!r}; see /docs.json")
+
+    async def _timed(self, path: str, scope: Scope, receive: Receive) -> Reply:
+        body = await self._body(scope, receive)
+        started = time.perf_counter()
+        try:
+            return Reply(200, encode_json(await self._posts[path](body)))
+        except PricingError as failure:
+            raise Refused(_STATUS.get(type(failure), 400), str(failure)) from None
+        finally:
+            elapsed = time.perf_counter() - started
+            metrics.API_LATENCY.labels(endpoint=path[1:]).observe(elapsed)
+
+    async def _get_price(self, body: bytes) -> Any:
+        return await self._desk.price(price_request(decode_json(body)))
+
+    async def _get_prices(self, body: bytes) -> Any:
+        return {"prices": await self._desk.prices(price_items(decode_json(body)))}
+
+    def _page(self, _: Scope) -> Reply:
+        policy = ((b"content-security-policy", _PAGE_POLICY),)
+        return Reply(200, PAGE.read_bytes(), b"text/html; charset=utf-8", policy)
+
+    def _livez(self, _: Scope) -> Reply:
+        return Reply(200, b'{"alive":true}')
+
+    def _readyz(self, _: Scope) -> Reply:
+        readiness = self._desk.readiness
+        return Reply(200 if readiness.ready else 503, encode_json(asdict(readiness)))
+
+    def _products(self, scope: Scope) -> Reply:
+        query = parse_qs(scope["query_string"][:MAX_QUERY].decode("latin-1"))
+        wanted = query.get("q", [""])[0]
+        try:
+            found = self._desk.products(wanted, limit=MAX_SUGGESTIONS)
+        except NotPublishedError as failure:
+            raise Refused(503, str(failure)) from None
+        return Reply(200, encode_json({"products": found}))
+
+    def _check_caller(self, scope: Scope) -> None:
+        """Token where one is set; else loopback only, by address and by Host."""
+        if scope["path"] in OPEN_PATHS:
+            return
+        if self._token is not None:
+            given = _header(scope, b"authorization")
+            if not hmac.compare_digest(given, b"Bearer " + self._token):
+                raise Refused(401, "give the API token as 'Authorization: Bearer <token>'")
+            return
+        if not _is_loopback(scope) or _host_name(scope) not in LOCAL_HOSTS:
+            raise Refused(403, "without PRICING_API_TOKEN the service answers this machine only")
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        kind = _header(scope, b"content-type").split(b";")[0].strip().lower()
+        if kind != b"application/json":
+            raise Refused(415, "send application/json; no other content type is taken")
+        length = _header(scope, b"content-length")
+        if length.isdigit() and int(length) > self._max_body:
+            raise Refused(413, f"the body is larger than {self._max_body} bytes")
+        parts, size, more = [], 0, True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise Refused(400, "the request ended before its body")
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self._max_body:
+                raise Refused(413, f"the body is larger than {self._max_body} bytes")
+            parts.append(part)
+            more = message.get("more_body", False)
+        return b"".join(parts)
+
+
+def _check_method(method: str, allowed: str) -> None:
+    if method != allowed and not (method == "HEAD" and allowed == "GET"):
+        raise Refused(405, f"use {allowed} here, not {method[:20]}")
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    found = next((value for key, value in scope["headers"] if key == name), b"")
+    return bytes(found)
+
+
+def _is_loopback(scope: Scope) -> bool:
+    """The caller's address is this machine (a test client and a Unix socket have none)."""
+    client = scope.get("client")
+    if not client or not client[0]:
+        return True
+    try:
+        return ipaddress.ip_address(client[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _host_name(scope: Scope) -> str:
+    """The Host header without its port."""
+    host = _header(scope, b"host").decode("latin-1").strip()
+    if host.startswith("["):
+        return host[1:].split("]", 1)[0].lower()
+    return host.rsplit(":", 1)[0].lower() if host.count(":") == 1 else host.lower()
+
+
+def _error(status: int, sentence: str) -> Reply:
+    metrics.ERRORS.labels(status=str(status)).inc()
+    headers = ((b"www-authenticate", b"Bearer"),) if status == 401 else ()
+    # A refused body may still be on its way: close, so that it is not read as a request.
+    return Reply(
+        status, encode_json({"error": sentence}), headers=(*headers, (b"connection", b"close"))
+    )
+
+
+async def _send(reply: Reply, send: Send) -> None:
+    headers = [
+        (b"content-type", reply.content_type),
+        (b"content-length", str(len(reply.body)).encode()),
+        *_SECURITY_HEADERS,
+        *reply.headers,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

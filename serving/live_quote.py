@@ -1,0 +1,254 @@
+r"""A price re-optimised for one request, from the published demand curve, inside the guard rails.
+
+Pure. Each part of the context can move the price one way only, by construction:
+
+* stock: :math:`p = \max(p_{rest}, \min\{p : S(p) \le stock\})` with S the expected sales over
+  ``cover_days``: the set shrinks as stock falls, so less stock never lowers the price;
+* rival: with :math:`k = \epsilon_{rival} / -\epsilon` clipped to [0, 0.5], demand is read at the
+  effective price :math:`p\,(r/r_0)^{-k}`. Its elasticity part is log-supermodular in (p, r) for a
+  curvature >= 0, so the best price never falls in r (Topkis 1978). The published price moves by
+  the ratio of the best prices at r and at r0, so that what was held for risk stays near its hold;
+* promotion and weekday scale demand, and so count through the stock;
+* another current price, cost or objective repeats the price table's search on its own terms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pricing_assets.core.expected_sales import objective_margin, probability_worse
+from pricing_assets.core.guardrails import PriceBounds, Rule, candidate_prices, sentence
+from pricing_assets.core.settings import Objective, PricingSettings
+from serving.context import WEEKDAYS, Context
+from serving.live_demand import LiveDemand
+from serving.quote import (
+    PricedRow,
+    Quote,
+    allowed_prices,
+    bounds_of,
+    check_plausible,
+    finite_or,
+    guarded,
+    nearest_price,
+    published_quote,
+)
+
+Floats = NDArray[np.float64]
+Minors = NDArray[np.int64]
+
+
+def quote(row: PricedRow, context: Context, *, settings: PricingSettings) -> Quote:
+    """The price of a known product in ``context``: published without any, else live.
+
+    Args:
+        row: the published row; ``row.has_price`` holds.
+        context: what the request says of now.
+        settings: those that the table was made with.
+
+    Raises:
+        InputError: the request's current price is of another unit or currency.
+        GuardRailError: never, unless a rule is broken by this module itself.
+    """
+    check_plausible(row, context)
+    meaning = row.meaning(context)
+    if meaning.is_empty:
+        return published_quote(row)
+    if row.curve is None or not row.curve.usable:
+        return _without_curve(row, meaning, settings)
+    return _LiveQuote.of(row, LiveDemand.of(row.curve, meaning), meaning, settings).answer()
+
+
+def _without_curve(row: PricedRow, context: Context, settings: PricingSettings) -> Quote:
+    """The published price, brought inside the bounds of the request's own terms."""
+    bounds = bounds_of(row, context, settings=settings)
+    minor = nearest_price(allowed_prices(bounds, settings=settings), row.published_minor)
+    if bounds.floor[0] <= row.published_minor <= bounds.ceiling[0]:
+        minor = row.published_minor
+    reason = "this product has no usable demand curve, so the context is not used"
+    draft = published_quote(row)
+    draft = replace(draft, reasons=(*draft.reasons, reason))
+    return guarded(draft, minor=minor, bounds=bounds)
+
+
+@dataclass(frozen=True, slots=True)
+class _LiveQuote:
+    """The working of one live quote.
+
+    Attributes:
+        bounds: guard rails of one product.
+        prices: (k,) allowed prices, ascending, minor units; the base price is among them.
+        hold: the allowed price that changes least, minor units.
+    """
+
+    row: PricedRow
+    demand: LiveDemand
+    context: Context
+    settings: PricingSettings
+    bounds: PriceBounds
+    prices: Minors
+    hold: int
+
+    @classmethod
+    def of(
+        cls, row: PricedRow, demand: LiveDemand, context: Context, settings: PricingSettings
+    ) -> _LiveQuote:
+        bounds = bounds_of(row, context, settings=settings)
+        found = candidate_prices(
+            bounds, ending=settings.guardrails.price_ending, k=settings.price_table.candidates
+        )
+        prices, published = found.prices[0], row.published_minor
+        if bounds.floor[0] <= published <= bounds.ceiling[0]:
+            prices = np.append(prices, published)
+        return cls(
+            row=row,
+            demand=demand,
+            context=context,
+            settings=settings,
+            bounds=bounds,
+            prices=np.unique(prices),
+            hold=int(found.prices[0, 0]),
+        )
+
+    def answer(self) -> Quote:
+        """The base price, moved by the rival, raised by the stock, guarded."""
+        base = self._searched() if self.context.changed_terms else self.row.published_minor
+        moved = self._moved_by_rival(base)
+        minor = max(moved, self._least_for_stock())
+        draft = Quote(
+            product_id=self.row.product_id,
+            recommended_price=0.0,
+            confidence=self._confidence(minor),
+            currency=self.row.currency,
+            price_floor=0.0,
+            price_ceiling=0.0,
+            expected_units=float(self.demand.units(self._major([minor]))[0]),
+            source="live",
+            reasons=self._reasons(base=base, moved=moved, minor=minor),
+        )
+        return guarded(draft, minor=minor, bounds=self.bounds)
+
+    def _major(self, minor: Minors | list[int]) -> Floats:
+        return np.asarray(minor) / 10.0**self.bounds.exponent
+
+    @property
+    def _objective(self) -> Objective:
+        return self.context.objective or self.row.objective
+
+    @property
+    def _cost(self) -> float:
+        given = self.context.unit_cost
+        return self.demand.curve.unit_cost if given is None else given
+
+    def _searched(self) -> int:
+        """The price table's search: the best price that is not too likely to be worse."""
+        value = self._log_value(rival=False)
+        if value is None:
+            return self.hold
+        worse = probability_worse(
+            self.demand.curves,
+            price=self._major(self.prices)[None, :],
+            baseline=self._major([self.hold]),
+            unit_cost=np.array([self._cost]),
+            available=np.array([np.inf]),
+            objective=self._objective,
+        )[0]
+        held = value[np.searchsorted(self.prices, self.hold)]
+        safe = (worse <= self.settings.price_table.hold_above_p_worse) & (value > held)
+        best = int(self.prices[np.argmax(np.where(safe, value, -np.inf))])
+        return best if safe.any() else self.hold
+
+    def _log_value(self, *, rival: bool) -> Floats | None:
+        """(k,) log of the expected objective; None where profit is asked and no cost is known."""
+        prices = self._major(self.prices)
+        if self._objective == "profit" and not np.isfinite(self._cost):
+            return None
+        margin = objective_margin(
+            prices, unit_cost=np.asarray(self._cost), objective=self._objective
+        )
+        with np.errstate(divide="ignore"):
+            gain = np.log(np.maximum(margin, 0.0))
+        return np.asarray(gain + self.demand.log_units(prices, rival=rival))
+
+    def _moved_by_rival(self, base: int) -> int:
+        if self.demand.rival_scale == 1.0:
+            return base
+        known, now = self._log_value(rival=False), self._log_value(rival=True)
+        if known is None or now is None:
+            return base
+        before, after = self.prices[np.argmax(known)], self.prices[np.argmax(now)]
+        return base if before == after else nearest_price(self.prices, base * (after / before))
+
+    def _least_for_stock(self) -> int:
+        """Lowest allowed price at which the stock lasts; the highest where it lasts at none."""
+        stock = self.context.current_stock
+        if stock is None:
+            return 0
+        lasts = self._sales_over_cover(self.prices) <= stock
+        return int(self.prices[np.argmax(lasts)] if lasts.any() else self.prices[-1])
+
+    def _sales_over_cover(self, minor: Minors | list[int]) -> Floats:
+        share = self.settings.serving.cover_days / self.row.horizon_days
+        return self.demand.units(self._major(minor)) * (self.demand.weekday * share)
+
+    def _confidence(self, minor: int) -> float:
+        """The table's confidence, halved where the price leaves the prices ever seen."""
+        inside = self.demand.curve.inside
+        left = inside(self.row.recommended_price) and not inside(float(self._major([minor])[0]))
+        return finite_or(self.row.confidence, 0.0) * (0.5 if left else 1.0)
+
+    def _reasons(self, *, base: int, moved: int, minor: int) -> tuple[str, ...]:
+        terms = self.context.changed_terms
+        found = [
+            f"priced anew for the request's {' and '.join(terms)}" if terms else "",
+            self._rival_reason(base, moved),
+            *self._pace_reasons(),
+            self._stock_reason(moved, minor),
+            *self._rule_reasons(minor),
+        ]
+        return tuple(reason for reason in found if reason)
+
+    def _rival_reason(self, base: int, moved: int) -> str:
+        rival = self.context.comp_price
+        if rival is None:
+            return ""
+        if self.demand.rival_weight == 0:
+            return "the data show no effect of the rival's price"
+        gap = rival / self.demand.curve.reference_rival_price - 1
+        return f"the rival's price is {gap:+.0%} against the data: {self._move(base, moved)}"
+
+    def _pace_reasons(self) -> list[str]:
+        day, found = self.context.day_of_week, []
+        if day is not None:
+            found.append(f"{WEEKDAYS[day]} sells {self.demand.weekday:.2f} times an average day")
+        if self.context.is_promo:
+            found.append(f"a promotion sells {self.demand.promo:.2f} times as much")
+        return found
+
+    def _stock_reason(self, moved: int, minor: int) -> str:
+        stock, days = self.context.current_stock, self.settings.serving.cover_days
+        if stock is None:
+            return ""
+        if minor > moved:
+            move = self._move(moved, minor)
+            return f"the stock of {stock:g} must last {days:g} days: {move}"
+        lasts = bool(self._sales_over_cover([minor])[0] <= stock)
+        return f"the stock of {stock:g} {'lasts' if lasts else 'does not last'} {days:g} days"
+
+    def _rule_reasons(self, minor: int) -> list[str]:
+        """The guard rails that hold this price."""
+        rules = [Rule(int(self.bounds.conflict[0])), Rule(int(self.bounds.refusal[0]))]
+        if minor == self.bounds.floor[0]:
+            rules.append(Rule(int(self.bounds.floor_rule[0])))
+        if minor == self.bounds.ceiling[0]:
+            rules.append(Rule(int(self.bounds.ceiling_rule[0])))
+        return [sentence(rule, settings=self.settings) for rule in rules]
+
+    def _move(self, before: int, after: int) -> str:
+        old, new = self._major([before, after])
+        places = self.bounds.exponent
+        if before == after:
+            return f"the price stays at {new:.{places}f}"
+        return f"the price goes from {old:.{places}f} to {new:.{places}f}"

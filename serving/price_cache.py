@@ -1,0 +1,229 @@
+"""Live quotes kept for a while: first in the worker, then in Redis. Never the truth.
+
+Belongs here: keys, time to live, the batching of lookups, and the circuit breaker. A value names
+the key it was written for, and is read as text into a strict model: whoever takes one out still
+guards its price. Redis being slow, full, wrong or gone costs a recomputation, nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from serving.context import Context
+from serving.metrics import BREAKER_OPEN, REDIS_FAILURES
+from serving.quote import PricedRow, Quote
+
+Clock = Callable[[], float]
+Value = TypeVar("Value")
+
+LOCAL_ENTRIES = 50_000
+MAX_BATCH = 256
+"""Keys in one exchange: small enough for the timeout."""
+MAX_PENDING = 4096
+"""Writes kept for the next exchange; beyond, a quote is simply not cached."""
+FAILURES_TO_OPEN = 3
+OPEN_SECONDS = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class _Entry(BaseModel):
+    """A value in Redis: the quote and the key it belongs to."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    key: str
+    quote: Quote
+
+
+_ENTRY = TypeAdapter(_Entry)
+
+
+def cache_key(version: str, row: PricedRow, context: Context) -> str:
+    """The key of a quote: table version, product, store, segment and bucketed context.
+
+    Identifiers hold no control characters, so the separator cannot be part of one.
+    """
+    parts = (version, row.product_id, row.store_id, row.segment, context.key())
+    return "pricing:quote:1:" + "\x1f".join(parts)
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Stops asking after repeated failures, and tries one exchange after a pause."""
+
+    clock: Clock
+    failures: int = 0
+    open_until: float = 0.0
+
+    @property
+    def allows(self) -> bool:
+        """Whether an exchange may be tried now."""
+        return self.clock() >= self.open_until
+
+    def succeeded(self) -> None:
+        """Close."""
+        if self.failures >= FAILURES_TO_OPEN:
+            _log.info("redis_back")
+        self.failures = 0
+        BREAKER_OPEN.set(0)
+
+    def failed(self) -> None:
+        """Count a failure; open at FAILURES_TO_OPEN in a row, and again after a failed trial."""
+        self.failures += 1
+        REDIS_FAILURES.inc()
+        if self.failures < FAILURES_TO_OPEN:
+            return
+        if self.failures == FAILURES_TO_OPEN:
+            _log.warning("redis_breaker_open", retry_seconds=OPEN_SECONDS)
+        self.open_until = self.clock() + OPEN_SECONDS
+        BREAKER_OPEN.set(1)
+
+
+class PriceCache:
+    """The two tiers.
+
+    One exchange with Redis is under way at a time; what is asked for meanwhile goes together into
+    the next one.
+    """
+
+    def __init__(
+        self,
+        client: Redis | None,
+        *,
+        ttl_seconds: int,
+        timeout_seconds: float,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.breaker = Breaker(clock)
+        self._client = client
+        self._ttl = ttl_seconds
+        self._timeout = timeout_seconds
+        self._clock = clock
+        self._local: OrderedDict[str, tuple[float, Quote]] = OrderedDict()
+        self._asked: dict[str, list[asyncio.Future[bytes | None]]] = {}
+        self._pending: dict[str, bytes] = {}
+        self._exchange_task: asyncio.Task[None] | None = None
+
+    @classmethod
+    def at(cls, url: str | None, *, ttl_seconds: int, timeout_ms: int) -> PriceCache:
+        """A cache on the Redis at ``url``, or in the worker alone for None."""
+        seconds = timeout_ms / 1000
+        client = None
+        if url is not None:
+            client = Redis.from_url(
+                url,
+                socket_timeout=seconds,
+                socket_connect_timeout=seconds,
+                retry=Retry(NoBackoff(), 0),
+                max_connections=2,
+            )
+        return cls(client, ttl_seconds=ttl_seconds, timeout_seconds=seconds)
+
+    def local(self, key: str) -> Quote | None:
+        """The quote in this worker's memory."""
+        kept = self._local.get(key)
+        if kept is None or kept[0] < self._clock():
+            return None
+        self._local.move_to_end(key)
+        return kept[1]
+
+    async def remote(self, key: str) -> Quote | None:
+        """The quote in Redis, if it is whole and was written for this key; never raises."""
+        if self._client is None or not self.breaker.allows:
+            return None
+        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._asked.setdefault(key, []).append(future)
+        self._wake()
+        content = await future
+        return _decoded(content, key) if content is not None else None
+
+    def keep(self, key: str, answer: Quote, *, remote: bool = True) -> None:
+        """Keep a quote in the worker, and in Redis unless it came from there."""
+        self._local[key] = (self._clock() + self._ttl, answer)
+        self._local.move_to_end(key)
+        while len(self._local) > LOCAL_ENTRIES:
+            self._local.popitem(last=False)
+        room = len(self._pending) < MAX_PENDING
+        if remote and room and self._client is not None and self.breaker.allows:
+            self._pending[key] = _ENTRY.dump_json(_Entry(key=key, quote=answer))
+            self._wake()
+
+    def forget(self) -> None:
+        """Empty the worker's tier (a new table makes its keys unreachable anyhow)."""
+        self._local.clear()
+
+    async def close(self) -> None:
+        """End the exchange under way and the connections."""
+        if self._exchange_task is not None:
+            await self._exchange_task
+        if self._client is not None:
+            await self._client.aclose()
+
+    def _wake(self) -> None:
+        if self._exchange_task is None or self._exchange_task.done():
+            self._exchange_task = asyncio.create_task(self._exchange_all())
+
+    async def _exchange_all(self) -> None:
+        while self._asked or self._pending:
+            asked = _take(self._asked, MAX_BATCH)
+            pending = _take(self._pending, MAX_BATCH)
+            found = await self._exchange(list(asked), pending)
+            for futures, content in zip(asked.values(), found, strict=True):
+                for future in futures:
+                    if not future.done():
+                        future.set_result(content)
+
+    async def _exchange(self, keys: list[str], writes: dict[str, bytes]) -> list[bytes | None]:
+        """One round trip: all lookups and all writes; Nones where it failed."""
+        assert self._client is not None
+        nothing: list[bytes | None] = [None] * len(keys)
+        if not self.breaker.allows:
+            return nothing
+        try:
+            async with asyncio.timeout(2 * self._timeout):
+                pipe = self._client.pipeline(transaction=False)
+                if keys:
+                    pipe.mget(keys)
+                for key, content in writes.items():
+                    pipe.set(key, content, ex=self._ttl)
+                results = await pipe.execute(raise_on_error=False)
+        except (RedisError, OSError, TimeoutError):
+            await self._failed()
+            return nothing
+        if any(isinstance(result, Exception) for result in results):
+            self.breaker.failed()
+            return nothing
+        self.breaker.succeeded()
+        return list(results[0]) if keys else []
+
+    async def _failed(self) -> None:
+        """Count it, and drop a connection that may still owe an answer."""
+        assert self._client is not None
+        self.breaker.failed()
+        await self._client.connection_pool.disconnect()
+
+
+def _take(store: dict[str, Value], count: int) -> dict[str, Value]:
+    """Remove and return the oldest ``count`` entries."""
+    return {key: store.pop(key) for key in list(store)[:count]}
+
+
+def _decoded(content: bytes, key: str) -> Quote | None:
+    try:
+        entry = _ENTRY.validate_json(content)
+    except ValidationError:
+        return None
+    return entry.quote if entry.key == key else None

@@ -1,0 +1,286 @@
+"""One price for one request: pure, the same for HTTP, gRPC, Python and replay.
+
+Belongs here: which kind of answer a request gets (published, live, rule, frozen), and the guard
+that each passes last. Re-optimising for a context is ``live_quote``. No clock, no store, no
+identifiers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pricing_assets.core.currency import currency_exponent
+from pricing_assets.core.errors import InputError, UnknownProductError
+from pricing_assets.core.guardrails import (
+    PriceBounds,
+    Rule,
+    candidate_prices,
+    enforce,
+    price_bounds,
+    sentence,
+)
+from pricing_assets.core.settings import Objective, PricingSettings
+from serving.context import Context
+from serving.live_demand import CurveRow
+
+Minors = NDArray[np.int64]
+
+RULE_CONFIDENCE = 0.1
+"""Confidence of a price that no data stands behind."""
+IMPLAUSIBLE_RATIO = 10.0
+"""A current price this many times off the known one is another unit or currency: refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class PricedRow:
+    """One published price with the curve it came from; NaN where a number is unknown."""
+
+    product_id: str
+    store_id: str
+    segment: str
+    currency: str
+    current_price: float
+    recommended_price: float
+    price_floor: float
+    price_ceiling: float
+    reasons: tuple[str, ...]
+    expected_units: float
+    confidence: float
+    objective: Objective
+    horizon_days: int
+    curve: CurveRow | None
+
+    @property
+    def has_price(self) -> bool:
+        """A product without a valid current price is published without a price."""
+        return bool(np.isfinite(self.recommended_price))
+
+    @property
+    def exponent(self) -> int:
+        """Decimal places of the currency's minor unit."""
+        return currency_exponent(self.currency)
+
+    @property
+    def published_minor(self) -> int:
+        """The recommended price in minor units."""
+        return in_minor(self.recommended_price, self.exponent)
+
+    def meaning(self, context: Context) -> Context:
+        """``context`` in its bucket, without what says the same as this row."""
+        cost = self.curve.unit_cost if self.curve else float("nan")
+        return context.bucketed().without_neutral(
+            current_price=self.current_price, unit_cost=cost, objective=self.objective
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """An answer; prices are currency units of whole minor units, None where unknown."""
+
+    product_id: str
+    recommended_price: float
+    confidence: float
+    currency: str
+    price_floor: float
+    price_ceiling: float
+    expected_units: float | None
+    source: str
+    reasons: tuple[str, ...]
+
+
+def published_quote(row: PricedRow) -> Quote:
+    """The published price, exactly, checked again.
+
+    Raises:
+        GuardRailError: the row breaks its own floor or ceiling.
+    """
+    enforce(np.array([row.published_minor]), published_bounds(row))
+    return Quote(
+        product_id=row.product_id,
+        recommended_price=row.recommended_price,
+        confidence=finite_or(row.confidence, 0.0),
+        currency=row.currency,
+        price_floor=row.price_floor,
+        price_ceiling=row.price_ceiling,
+        expected_units=finite_or_none(row.expected_units),
+        source="table",
+        reasons=row.reasons,
+    )
+
+
+def frozen_quote(
+    product_id: str, row: PricedRow | None, context: Context, *, currency: str
+) -> Quote:
+    """The current price, unchanged, for a frozen product; the request's own counts first.
+
+    Raises:
+        UnknownProductError: neither the table nor the request has a current price.
+    """
+    price = context.current_price
+    if price is None and row is not None:
+        price = finite_or_none(row.current_price)
+    if price is None:
+        raise UnknownProductError(
+            f"product '{product_id}' is frozen and its current price is not known; "
+            "give current_price"
+        )
+    limits = (row.price_floor, row.price_ceiling) if row and row.has_price else (price, price)
+    return Quote(
+        product_id=product_id,
+        recommended_price=price,
+        confidence=finite_or(row.confidence, 0.0) if row else RULE_CONFIDENCE,
+        currency=currency,
+        price_floor=limits[0],
+        price_ceiling=limits[1],
+        expected_units=None,
+        source="frozen",
+        reasons=("prices are frozen, so the current price stands",),
+    )
+
+
+def rule_quote(product_id: str, context: Context, *, settings: PricingSettings) -> Quote:
+    """The cold-start price: a markup on cost, or the current price; at most the rival's.
+
+    Raises:
+        UnknownProductError: the request gives neither a current price nor a cost.
+        InputError: what it gives is no price.
+    """
+    cost, current = context.unit_cost, context.current_price
+    markup = settings.serving.markup_cold_start
+    target = current if cost is None else cost * (1 + markup)
+    if target is None:
+        raise UnknownProductError(
+            f"product '{product_id}' has no published price; give current_price or unit_cost "
+            "for a rule-based price"
+        )
+    bounds = bounds_at(
+        current_price=target if current is None else current, unit_cost=cost, settings=settings
+    )
+    refusal = Rule(int(bounds.refusal[0]))
+    if refusal is not Rule.NONE:
+        raise InputError(f"product '{product_id}': {sentence(refusal, settings=settings)}")
+    rival = context.comp_price
+    wanted = target if rival is None else min(target, rival)
+    minor = nearest_price(allowed_prices(bounds, settings=settings), wanted * 10.0**bounds.exponent)
+    basis = "the current price stands" if cost is None else f"cost plus a markup of {markup:.0%}"
+    clamp = ("the rival's price is lower and clamps it",) if wanted < target else ()
+    draft = Quote(
+        product_id=product_id,
+        recommended_price=0.0,
+        confidence=RULE_CONFIDENCE,
+        currency=settings.currency,
+        price_floor=0.0,
+        price_ceiling=0.0,
+        expected_units=None,
+        source="rule",
+        reasons=(f"no data on this product: {basis}", *clamp),
+    )
+    return guarded(draft, minor=minor, bounds=bounds)
+
+
+def check_plausible(row: PricedRow, context: Context) -> None:
+    """Refuse a current price so far from the known one that its unit must be another.
+
+    Raises:
+        InputError: it is IMPLAUSIBLE_RATIO times off, or more.
+    """
+    given, known = context.current_price, row.current_price
+    if given is None or not np.isfinite(known):
+        return
+    if not known / IMPLAUSIBLE_RATIO < given < known * IMPLAUSIBLE_RATIO:
+        raise InputError(
+            f"current_price {given:g} is {IMPLAUSIBLE_RATIO:g} times off the known "
+            f"{known:g} {row.currency} of product '{row.product_id}'; check its unit and currency"
+        )
+
+
+def published_bounds(row: PricedRow) -> PriceBounds:
+    """The published floor and ceiling of ``row`` as the guard rails of one product."""
+    none = np.zeros(1, dtype=np.int8)
+    return PriceBounds(
+        floor=np.array([in_minor(row.price_floor, row.exponent)]),
+        ceiling=np.array([in_minor(row.price_ceiling, row.exponent)]),
+        current=np.array([in_minor(row.current_price, row.exponent)]),
+        floor_rule=none,
+        ceiling_rule=none,
+        conflict=none,
+        refusal=none,
+        exponent=row.exponent,
+    )
+
+
+def bounds_of(row: PricedRow, context: Context, *, settings: PricingSettings) -> PriceBounds:
+    """The guard rails of ``row``: the published ones, or its rules for the request's own terms."""
+    if context.current_price is None and context.unit_cost is None:
+        return published_bounds(row)
+    curve = row.curve
+    known_cost = curve.unit_cost if curve else float("nan")
+    return bounds_at(
+        current_price=row.current_price if context.current_price is None else context.current_price,
+        unit_cost=known_cost if context.unit_cost is None else context.unit_cost,
+        map_price=curve.map_price if curve else None,
+        settings=settings,
+    )
+
+
+def bounds_at(
+    *,
+    current_price: float,
+    unit_cost: float | None,
+    settings: PricingSettings,
+    map_price: float | None = None,
+) -> PriceBounds:
+    """``guardrails.price_bounds`` of one product; None is unknown."""
+    return price_bounds(
+        current_price=np.array([current_price]),
+        unit_cost=np.array([np.nan if unit_cost is None else unit_cost]),
+        map_price=np.array([np.nan if map_price is None else map_price]),
+        settings=settings,
+    )
+
+
+def allowed_prices(bounds: PriceBounds, *, settings: PricingSettings) -> Minors:
+    """(k,) allowed prices of one product, ascending, minor units."""
+    found = candidate_prices(
+        bounds, ending=settings.guardrails.price_ending, k=settings.price_table.candidates
+    )
+    return np.unique(found.prices[0])
+
+
+def nearest_price(prices: Minors, wanted: float) -> int:
+    """The price of ``prices`` (ascending) nearest to ``wanted``; the lower of two as near."""
+    return int(prices[np.argmin(np.abs(prices - wanted))])
+
+
+def guarded(draft: Quote, *, minor: int, bounds: PriceBounds) -> Quote:
+    """``draft`` at ``minor``, which must be inside ``bounds``.
+
+    Raises:
+        GuardRailError: it is not.
+    """
+    enforce(np.array([minor]), bounds)
+    scale = 10.0**bounds.exponent
+    return replace(
+        draft,
+        recommended_price=minor / scale,
+        price_floor=int(bounds.floor[0]) / scale,
+        price_ceiling=int(bounds.ceiling[0]) / scale,
+    )
+
+
+def in_minor(price: float, exponent: int) -> int:
+    """``price`` rounded to whole minor units; 0 where it is not finite."""
+    return round(price * 10.0**exponent) if np.isfinite(price) else 0
+
+
+def finite_or_none(value: float) -> float | None:
+    """``value``, or None where it is NaN or infinite: JSON has neither."""
+    return float(value) if np.isfinite(value) else None
+
+
+def finite_or(value: float, other: float) -> float:
+    """``value``, or ``other`` where it is NaN or infinite."""
+    return float(value) if np.isfinite(value) else other
