@@ -203,5 +203,5 @@ DEMAND_CURVE_COLUMNS: tuple[str, ...] = (
 """One row a product and store: all that a price needs live (see ``core.demand.DemandCurves``).
 
 ``cross_elasticity`` is the elasticity of every other product of the same category and store with
-respect to this product's price. ``weekday_index`` is a list of seven multipliers, Monday first, with mean one; NaN stands for an
-unknown cost, rival price or MAP."""
+respect to this product's price. ``weekday_index`` is a list of seven multipliers, Monday first,
+with mean one; NaN stands for an unknown cost, rival price or MAP."""
