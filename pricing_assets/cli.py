@@ -7,38 +7,22 @@ Belongs here: subcommands and their options. Heavy packages are imported inside 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pricing_assets.core.errors import (
-    InputError,
-    NotPublishedError,
-    PricingError,
-    UnknownProductError,
-)
+from pricing_assets.exit_codes import exit_code
 
 if TYPE_CHECKING:
     from serving.home import Home
 
 Command = Callable[[argparse.Namespace], int]
 
-_BAD_INPUT = (InputError, NotPublishedError, UnknownProductError)
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return the exit code."""
     options = build_parser().parse_args(arguments)
-    try:
-        return int(options.command(options))
-    except _BAD_INPUT as failure:
-        return _fail(failure, code=2)
-    except PricingError as failure:
-        return _fail(failure, code=1)
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
+    return exit_code(lambda: int(options.command(options)))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -73,6 +57,7 @@ def _add_data_commands(commands: argparse._SubParsersAction) -> None:
     )
     demo.add_argument("--data", metavar="DIR", help="your own raw tables in place of simulated")
     demo.add_argument("--home", default=".demo", metavar="DIR", help="state (default .demo)")
+    demo.add_argument("--config", metavar="FILE", help="YAML settings (default: PRICING_CONFIG)")
 
 
 def _add_export_commands(commands: argparse._SubParsersAction) -> None:
@@ -165,7 +150,7 @@ def _run(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from pricing_assets.demo import demo
 
-    return demo(home=options.home, data=options.data)
+    return demo(home=options.home, data=options.data, config=options.config)
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -248,11 +233,6 @@ def _home(options: argparse.Namespace) -> Home:
 def _written(rows: int, path: str) -> int:
     print(f"{rows} rows written to {path}")
     return 0
-
-
-def _fail(failure: Exception, *, code: int) -> int:
-    print(f"error: {' '.join(str(failure).split())}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pricing_assets.core.errors import InvalidSettingError
 from pricing_assets.pipeline_run import ROOT, home_environment, prepare_home
+from serving import launch
 from serving.home import Home, load_settings
 
 LOOPBACK = "127.0.0.1"
@@ -26,10 +27,18 @@ _STOP_SECONDS = 15.0
 
 
 def serve(home: Home, *, host: str | None, port: int | None) -> int:
-    """Run the price service in the foreground until it is stopped; return its exit code."""
-    settings = load_settings().serving
-    with service(home, host=host or settings.host, port=port or settings.port) as process:
-        return _wait([process])
+    """Run the price service in the foreground until it is stopped; return its exit code.
+
+    Raises:
+        InputError: the settings are wrong, the port is taken, or the host is not loopback and
+            no token is set.
+    """
+    settings = load_settings()
+    given = {"host": host, "port": port}
+    address = {name: value for name, value in given.items() if value is not None}
+    serving = settings.serving.model_copy(update=address)
+    refuse_taken_port(serving.port, host=serving.host)
+    return launch.serve(home, settings.model_copy(update={"serving": serving}))
 
 
 def dev(home: Home, *, data: str | None, dagster_port: int, mlflow_port: int) -> int:
