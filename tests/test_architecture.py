@@ -218,6 +218,17 @@ def test_light_core_loads_no_pandas(name: str) -> None:
     assert loaded_by(f"pricing_assets.core.{name}", ("pandas", "torch", "lightgbm")) == ""
 
 
+@pytest.mark.parametrize("module", ["serving.quote", "serving.live_quote", "serving.price_cache"])
+def test_the_quote_loads_no_framework(module: str) -> None:
+    unwanted = ("dagster", "mlflow", "torch", "pandas", "bentoml", "lightgbm")
+    assert loaded_by(module, unwanted) == ""
+
+
+def test_the_service_loads_only_what_it_answers_with() -> None:
+    unwanted = ("dagster", "mlflow", "torch", "pandas", "lightgbm", "sklearn", "matplotlib")
+    assert loaded_by("serving.service", unwanted) == ""
+
+
 def test_dependencies_are_pinned_and_locked() -> None:
     """What pyproject.toml pins, the lock holds; torch without a local version."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
