@@ -70,6 +70,15 @@ FROZEN = Gauge(
     multiprocess_mode="mostrecent",
 )
 
+# A labelled metric shows only once it has a child; an operator's rules need it from the start.
+for _origin in ("live", "cache"):
+    GUARD_RAIL_REFUSALS.labels(origin=_origin)
+for _source in ("table", "live", "cache", "rule", "frozen"):
+    QUOTES.labels(source=_source)
+for _tier in ("table", "worker", "redis", "computed"):
+    CACHE_LOOKUPS.labels(tier=_tier)
+BATCH_TIME.labels(device="cpu")
+
 _LOOKUP = re.compile(r'^pricing_cache_lookups_total\{tier="(\w+)"\} (\S+)$', re.MULTILINE)
 
 

@@ -42,6 +42,8 @@ class GatedService(bentoml.Service):
 
 @bentoml.service(
     name="pricing",
+    description="Prices by product, in context, inside guard rails. Bodies are JSON at the top "
+    'level; errors are {"error": "one sentence"}.',
     service_class=GatedService,
     workers=1,
     traffic={"timeout": 30, "max_concurrency": 1024},
