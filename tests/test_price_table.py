@@ -41,6 +41,7 @@ def frames(n: int = 1, **changes) -> tuple[pd.DataFrame, pd.DataFrame]:
         "elasticity_sd": 0.05,
         "curvature": 0.0,
         "rival_elasticity": 0.0,
+        "cross_elasticity": 0.0,
         "reference_rival_price": np.nan,
         "promo_lift": 0.0,
         "unit_cost": np.nan,
@@ -231,6 +232,123 @@ def test_market_share_and_revenue_go_their_own_ways() -> None:
     revenue = row_of(PricingSettings(objective="revenue"), elasticity_mean=-0.7)
     assert share["recommended_price"] < 10 < revenue["recommended_price"]
     assert share["objective"] == "market_share" and share["p_worse"] < 0.01
+
+
+# --- substitutes
+
+
+def category(**changes) -> dict:
+    """Three unlike products of one category; each one's price moves the others' demand."""
+    return {
+        "current_price": [10.0, 12.0, 8.0],
+        "reference_price": [10.0, 12.0, 8.0],
+        "unit_cost": [5.0, 7.0, 4.5],
+        "elasticity_mean": [-2.2, -2.6, -2.0],
+        "elasticity_sd": 0.02,
+        "reference_units": [100.0, 60.0, 200.0],
+        "cross_elasticity": [0.3, 0.2, 0.25],
+    } | changes
+
+
+NEARLY_ANY_RISK = PricingSettings(
+    guardrails=GuardRailParameters(price_ending="9"),
+    price_table=PriceTableParameters(candidates=100, hold_above_p_worse=1.0),
+)
+
+
+def category_profit(prices: np.ndarray, rows: dict) -> np.ndarray:
+    """Profit of three products at prices (m, 3), from the equations, one row a price vector."""
+    ratio = np.log(prices / np.array(rows["reference_price"]))
+    pull = ratio * np.array(rows["cross_elasticity"])
+    mean = np.array(rows["elasticity_mean"]) * ratio + 0.5 * (0.02 * ratio) ** 2
+    others = pull.sum(axis=1, keepdims=True) - pull
+    units = np.array(rows["reference_units"]) * np.exp(mean + others)
+    return (prices - np.array(rows["unit_cost"])) * units
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_category_is_priced_as_exhaustive_search_prices_it(share) -> None:
+    """Every triple of allowed prices is valued; the ascent must come within 0.1 % of the best."""
+    rows = category()
+    rows["cross_elasticity"] = [share * value for value in rows["cross_elasticity"]]
+    table = table_of(NEARLY_ANY_RISK, n=3, **rows)
+    allowed = [
+        [p / 100 for p in range(round(low * 100), round(high * 100) + 1) if p % 10 == 9]
+        for low, high in zip(table["price_floor"], table["price_ceiling"], strict=True)
+    ]
+    triples = np.stack(np.meshgrid(*allowed, indexing="ij"), axis=-1).reshape(-1, 3)
+    best = category_profit(triples, rows).sum(axis=1).max()
+    chosen = category_profit(table["recommended_price"].to_numpy()[None, :], rows)
+    assert chosen.sum() >= best * 0.999
+    np.testing.assert_allclose(table["expected_profit"], chosen[0], rtol=1e-9)
+
+
+def test_substitutes_raise_each_others_prices_and_their_uplifts_add_up() -> None:
+    """The sum of uplifts is the category's own to first order in the price changes."""
+    rows = category()
+    together = table_of(NEARLY_ANY_RISK, n=3, **rows)
+    alone = table_of(NEARLY_ANY_RISK, n=3, **category(cross_elasticity=0.0))
+    assert (together["recommended_price"] > alone["recommended_price"]).all()
+    uplift = (together["expected_profit"] - together["expected_profit_at_current"]).sum()
+    prices = np.stack([together["recommended_price"], together["current_price"]])
+    true = np.subtract(*category_profit(prices, rows).sum(axis=1))
+    assert uplift == pytest.approx(true, rel=0.1)
+
+
+def test_another_store_or_an_unnamed_category_shares_no_shoppers() -> None:
+    alone = table_of(NEARLY_ANY_RISK, n=3, **category(cross_elasticity=0.0))
+    curves, facts = frames(3, **category())
+    for column, value in (("category", ["a", "b", "c"]), ("category", ""), ("category", None)):
+        table = build_price_table(
+            curves.assign(**{column: value}), panel_facts=facts, settings=NEARLY_ANY_RISK
+        )
+        pd.testing.assert_series_equal(table["recommended_price"], alone["recommended_price"])
+    stores = {"store_id": ["x", "y", "z"]}
+    table = build_price_table(
+        curves.assign(**stores), panel_facts=facts.assign(**stores), settings=NEARLY_ANY_RISK
+    )
+    pd.testing.assert_series_equal(table["recommended_price"], alone["recommended_price"])
+
+
+def test_risk_counts_what_substitutes_gain() -> None:
+    """Monte Carlo over the elasticity of the product that moves, the others held."""
+    rows = category(elasticity_sd=[0.4, 0.001, 0.001])
+    table = table_of(NEARLY_ANY_RISK, n=3, **rows)
+    draw = np.random.default_rng(2).normal(-2.2, 0.4, 200_000)
+    prices = table["recommended_price"].to_numpy()
+    gains = []
+    for first in (prices[0], 10.0):
+        at = np.array([first, prices[1], prices[2]])
+        ratio = np.log(at / np.array(rows["reference_price"]))
+        pull = ratio * np.array(rows["cross_elasticity"])
+        units = np.array(rows["reference_units"]) * np.exp(pull.sum() - pull)
+        mean = np.array(rows["elasticity_mean"]) * ratio
+        rest = (((at - np.array(rows["unit_cost"])) * units * np.exp(mean))[1:]).sum()
+        gains.append((first - 5.0) * units[0] * np.exp(draw * ratio[0]) + rest)
+    assert table["p_worse"][0] == pytest.approx(np.mean(gains[0] < gains[1]), abs=0.01)
+
+
+def test_a_large_category_settles_and_order_does_not_matter() -> None:
+    generator = np.random.default_rng(4)
+    n = 300
+    price = generator.uniform(5, 50, n).round(2)
+    changes = {
+        "current_price": price,
+        "reference_price": price,
+        "unit_cost": price * generator.uniform(0.4, 0.8, n),
+        "elasticity_mean": generator.uniform(-3.5, -1.2, n),
+        "elasticity_sd": 0.2,
+        "cross_elasticity": 0.5 / (n - 1),
+    }
+    curves, facts = frames(n, **changes)
+    table = build_price_table(curves, panel_facts=facts, settings=PricingSettings())
+    other = build_price_table(
+        curves.iloc[::-1].reset_index(drop=True), panel_facts=facts, settings=PricingSettings()
+    )
+    merged = table.merge(other, on="product_id")
+    same = merged["recommended_price_x"] == merged["recommended_price_y"]
+    assert same.mean() >= 0.99
+    assert table["expected_profit"].sum() == pytest.approx(other["expected_profit"].sum(), rel=1e-4)
 
 
 # --- guard rails in the table

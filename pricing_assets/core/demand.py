@@ -99,8 +99,18 @@ class DemandCurves:
         Where the two prices are equal it is 0; where only the baseline's margin is positive, or
         neither is and the price is the lower one, 1; where only the price's is positive, 0.
         """
+        return self.probability_less(
+            price=price,
+            baseline=baseline,
+            margin=price - unit_cost,
+            base_margin=baseline - unit_cost,
+        )
+
+    def probability_less(
+        self, *, price: Floats, baseline: Floats, margin: Floats, base_margin: Floats
+    ) -> Floats:
+        """P(margin * Q(price) < base_margin * Q(baseline)), for any worth of a unit at each."""
         shift = self.step(price) - self.step(baseline)
-        margin, base_margin = price - unit_cost, baseline - unit_cost
         mean, deviation = _columns(price, self.elasticity_mean, self.elasticity_sd)
         valid = (margin > 0) & (base_margin > 0) & (np.abs(shift) > 1e-12)
         ratio = np.where(valid, base_margin, 1.0) / np.where(valid, margin, 1.0)

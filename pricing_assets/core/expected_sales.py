@@ -12,6 +12,8 @@ NumPy and SciPy only: the service may import this.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
@@ -78,14 +80,15 @@ def probability_worse(
     unit_cost: Floats,
     available: Floats,
     objective: Objective,
+    spillover: Floats | None = None,
 ) -> Floats:
     """Posterior probability that ``price`` gives less of the objective than ``baseline``, (n, k).
 
     Where stock does not cap sales, the level of demand cancels and the probability is the normal
-    tail of ``DemandCurves.probability_worse`` (with unit cost 0 for revenue). Under a stock, the
-    dearer price is worse iff D_hi / D_lo < rho and D_hi < rho A, rho the ratio of the unit
-    margins: a normal tail times the mean of another over STOCK_NODES midpoints. For
-    market_share stock is left out, which is an upper bound (a tie counts as worse).
+    tail of ``DemandCurves.probability_less``. Under a stock, the dearer price is worse iff
+    D_hi / D_lo < rho and D_hi < rho A, rho the ratio of the unit margins: a normal tail times the
+    mean of another over STOCK_NODES midpoints. For market_share stock is left out, which is an
+    upper bound (a tie counts as worse).
 
     Args:
         curves: n rows.
@@ -94,19 +97,24 @@ def probability_worse(
         unit_cost: (n,) currency units; not read unless the objective is profit.
         available: (n,) units, infinite where stock does not cap sales.
         objective: whose loss is meant; market_share counts units.
+        spillover: (n, k) what substitutes gain when the price leaves the baseline; it counts as
+            a lower unit margin at the baseline, at its expected sales. None is no substitutes.
     """
-    base, cost = baseline[:, None], unit_cost[:, None]
-    if objective == "market_share":
-        return _fewer_units(curves, price=price, baseline=base)
-    cost = cost if objective == "profit" else np.zeros_like(base)
-    worse = curves.probability_worse(price=price, baseline=base, unit_cost=cost)
+    base = baseline[:, None]
+    margin = objective_margin(price, unit_cost=unit_cost[:, None], objective=objective)
+    worth = objective_margin(base, unit_cost=unit_cost[:, None], objective=objective)
+    if spillover is not None:
+        sales = expected_sales(curves, price=base, available=available)
+        worth = worth - spillover / np.maximum(sales, _TINY)
+    worse = curves.probability_less(price=price, baseline=base, margin=margin, base_margin=worth)
     capped = np.isfinite(available)
-    if capped.any():
+    if capped.any() and objective != "market_share":
         worse[capped] = _worse_under_stock(
             select(curves, capped),
             price=price[capped],
             baseline=base[capped],
-            unit_cost=cost[capped],
+            margin=margin[capped],
+            base_margin=np.broadcast_to(worth, price.shape)[capped],
             available=available[capped, None],
         )
     return worse
@@ -144,6 +152,11 @@ def uplift_interval(
     return low, high
 
 
+def scaled(curves: DemandCurves, factor: Floats) -> DemandCurves:
+    """The curves with their level of demand multiplied by ``factor``, (n,)."""
+    return replace(curves, reference_units=curves.reference_units * factor)
+
+
 def select(curves: DemandCurves, rows: slice | NDArray) -> DemandCurves:
     """The curves of some rows."""
     return DemandCurves(
@@ -161,24 +174,19 @@ def _nodes(count: int) -> Floats:
     return np.asarray(ndtri((np.arange(count) + 0.5) / count))[None, :]
 
 
-def _fewer_units(curves: DemandCurves, *, price: Floats, baseline: Floats) -> Floats:
-    """P(demand at price < demand at baseline): the elasticity's sign decides, (n, k)."""
-    shift = np.sign(curves.step(price) - curves.step(baseline))
-    score = curves.elasticity_mean / np.maximum(curves.elasticity_sd, _TINY)
-    return np.asarray(np.where(shift == 0, 0.0, ndtr(-shift * score[:, None])))
-
-
 def _worse_under_stock(
     curves: DemandCurves,
     *,
     price: Floats,
     baseline: Floats,
-    unit_cost: Floats,
+    margin: Floats,
+    base_margin: Floats,
     available: Floats,
 ) -> Floats:
-    """``probability_worse`` where sales are min(D, A); price (n, k), all else (n, 1)."""
+    """``probability_worse`` where sales are min(D, A); (n, k), baseline and stock (n, 1)."""
     high, low = np.maximum(price, baseline), np.minimum(price, baseline)
-    top, bottom = high - unit_cost, low - unit_cost
+    dearer = price > baseline
+    top, bottom = np.where(dearer, margin, base_margin), np.where(dearer, base_margin, margin)
     comparable = (bottom > 0) & (high > low)
     ratio = np.where(comparable, bottom, 1.0) / np.where(comparable, top, 1.0)
     mean, sd = curves.elasticity_mean[:, None], np.maximum(curves.elasticity_sd[:, None], _TINY)
@@ -194,4 +202,4 @@ def _worse_under_stock(
     dearer_worse = tail * ndtr(room / sigma + sigma / 2).mean(axis=-1)
     dearer_worse = np.where(comparable, dearer_worse, 0.0)
     cheaper_worse = np.where(high > low, 1 - dearer_worse, 0.0)
-    return np.asarray(np.where(price > baseline, dearer_worse, cheaper_worse))
+    return np.asarray(np.where(dearer, dearer_worse, cheaper_worse))

@@ -1,22 +1,11 @@
-r"""The optimizer: one price for each product from its demand curve, inside its guard rails.
+"""The price table: each product's price with what it is expected to bring, its risk and reasons.
 
-The NumPy reference, and the oracle of any faster engine. Belongs here: the search and the frame of
-the price table. Bounds and endings are ``core.guardrails``, expectations ``core.expected_sales``,
-sentences ``core.price_reasons``.
-
-Equation. Over the allowed prices p of a product (endings applied, bounds obeyed),
-
-.. math:: p^* = \arg\max_p\; m(p)\, E\min(D(p), A)
-          \quad\text{subject to}\quad P(m(p) S(p) < m(b) S(b)) \le \alpha ,
-
-with m(p) = p - c for profit, p for revenue, 1 for market share (units), S sales, b the current
-price and alpha ``hold_above_p_worse``. Where no price qualifies, the current price is held: a
-smaller step that is safe is preferred to the best step that is not.
+The NumPy reference, and the oracle of any faster engine. Belongs here: the frame of the table.
+The search is ``core.price_search``, bounds and endings ``core.guardrails``, expectations
+``core.expected_sales``, sentences ``core.price_reasons``.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -27,8 +16,8 @@ from pricing_assets.core.demand import DemandCurves
 from pricing_assets.core.errors import MissingCostError
 from pricing_assets.core.expected_sales import (
     expected_sales,
-    objective_margin,
     probability_worse,
+    scaled,
     select,
     uplift_interval,
 )
@@ -42,7 +31,15 @@ from pricing_assets.core.guardrails import (
 )
 from pricing_assets.core.price_confidence import confidence
 from pricing_assets.core.price_reasons import PricedRows, reasons
-from pricing_assets.core.settings import Objective, PriceTableParameters, PricingSettings
+from pricing_assets.core.price_search import (
+    CHUNK_CELLS,
+    PriceFacts,
+    Substitutes,
+    choose_prices,
+    present_turn,
+    spillover,
+)
+from pricing_assets.core.settings import Objective, PricingSettings
 from pricing_assets.core.tables import PRICE_TABLE_COLUMNS
 
 Floats = NDArray[np.float64]
@@ -52,88 +49,23 @@ Flags = NDArray[np.bool_]
 STAMP_COLUMNS = ("table_version", "model_version", "data_version", "valid_from", "valid_until")
 """Columns of the contract that publication adds."""
 
-CHUNK_CELLS = 1 << 18
-"""Products times candidates valued at once; bounds memory whatever the catalogue's size."""
-
-
-@dataclass(frozen=True, slots=True)
-class PriceChoice:
-    """Chosen prices of n products, each array of shape (n,), prices in currency units.
-
-    Attributes:
-        price: the price chosen.
-        best_price: the best price if risk did not matter.
-        best_p_worse: probability that best_price gives less of the objective than the
-            least-change price.
-        best_gain: relative gain in the objective expected at best_price.
-    """
-
-    price: Floats
-    best_price: Floats
-    best_p_worse: Floats
-    best_gain: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class PriceFacts:
-    """What a price needs beside its curve, each array of shape (n,).
-
-    Attributes:
-        unit_cost: currency units, NaN unknown.
-        available: units that can be sold over the horizon; infinite where replenished.
-        changeable: the search may leave the least-change price.
-    """
-
-    unit_cost: Floats
-    available: Floats
-    changeable: Flags
-
-
-def choose_prices(
-    curves: DemandCurves,
-    candidates: Floats,
-    *,
-    facts: PriceFacts,
-    objective: Objective,
-    parameters: PriceTableParameters,
-) -> PriceChoice:
-    """Search the candidates of n products, in chunks.
-
-    Args:
-        curves: n demand curves.
-        candidates: (n, k) allowed prices, currency units; column 0 is the least-change price,
-            against which gain and risk are measured.
-        facts: costs, stock and which rows may change.
-        objective: what is maximised.
-        parameters: risk and least gain.
-    """
-    rows = max(1, CHUNK_CELLS // candidates.shape[1])
-    chunks = []
-    for start in range(0, max(len(curves), 1), rows):
-        part = slice(start, start + rows)
-        chunks.append(
-            _choose_chunk(
-                select(curves, part),
-                candidates[part],
-                facts=_select_facts(facts, part),
-                objective=objective,
-                parameters=parameters,
-            )
-        )
-    names = PriceChoice.__slots__
-    joined = {name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in names}
-    return PriceChoice(**joined)
-
 
 def build_price_table(
     curve_frame: pd.DataFrame, *, panel_facts: pd.DataFrame, settings: PricingSettings
 ) -> pd.DataFrame:
     """The price table, one row for each row of ``curve_frame``, without publication's stamps.
 
-    Profit columns always mean profit, whatever the objective, and are NaN where the unit cost
-    is unknown; ``p_worse`` is about the objective (profit, revenue, or units for market_share).
-    All expectations are over the horizon. ``recommended_price`` is NaN only for a product that
-    has no valid current price (reason ``invalid_current_price``).
+    Expectations are over the horizon, with all recommended prices in force. Profit columns
+    always mean profit, whatever the objective, and are NaN where the unit cost is unknown;
+    ``p_worse`` is about the objective (profit, revenue, or units for market_share).
+
+    Substitutes (one category and store, column ``cross_elasticity``) are priced together. Then
+    ``expected_profit_at_current``, the uplift interval and ``p_worse`` answer: what if this
+    price alone stayed? The first is the product's profit at its current price less what its
+    substitutes gain by the change, so that uplifts add up to the category's (to first order).
+
+    ``recommended_price`` is NaN only for a product that has no valid current price (reason
+    ``invalid_current_price``).
 
     Args:
         curve_frame: columns of ``tables.DEMAND_CURVE_COLUMNS``.
@@ -163,49 +95,6 @@ def build_price_table(
         bounds, ending=settings.guardrails.price_ending, k=settings.price_table.candidates
     )
     return _priced(frame, bounds=bounds, found=found, settings=settings)
-
-
-def _choose_chunk(
-    curves: DemandCurves,
-    candidates: Floats,
-    *,
-    facts: PriceFacts,
-    objective: Objective,
-    parameters: PriceTableParameters,
-) -> PriceChoice:
-    hold = candidates[:, 0]
-    margin = objective_margin(candidates, unit_cost=facts.unit_cost[:, None], objective=objective)
-    value = margin * expected_sales(curves, price=candidates, available=facts.available)
-    worse = probability_worse(
-        curves,
-        price=candidates,
-        baseline=hold,
-        unit_cost=facts.unit_cost,
-        available=facts.available,
-        objective=objective,
-    )
-    base = value[:, :1]
-    least = base + parameters.min_relative_uplift * np.abs(base)
-    worth = (value > least) & facts.changeable[:, None]
-    safe = worth & (worse <= parameters.hold_above_p_worse)
-    rows = np.arange(len(hold))
-    picked = np.argmax(np.where(safe, value, -np.inf), axis=1)
-    best = np.argmax(np.where(facts.changeable[:, None], value, -np.inf), axis=1)
-    scale = np.where(base[:, 0] == 0, np.nan, np.abs(base[:, 0]))
-    return PriceChoice(
-        price=np.where(safe.any(axis=1), candidates[rows, picked], hold),
-        best_price=np.where(facts.changeable, candidates[rows, best], hold),
-        best_p_worse=worse[rows, best],
-        best_gain=(value[rows, best] - base[:, 0]) / scale,
-    )
-
-
-def _select_facts(facts: PriceFacts, rows: slice) -> PriceFacts:
-    return PriceFacts(
-        unit_cost=facts.unit_cost[rows],
-        available=facts.available[rows],
-        changeable=facts.changeable[rows],
-    )
 
 
 def _joined(curve_frame: pd.DataFrame, panel_facts: pd.DataFrame) -> pd.DataFrame:
@@ -245,6 +134,22 @@ def _price_facts(
         unit_cost=cost,
         available=np.where(np.isfinite(on_hand), np.maximum(on_hand, 0), np.inf),
         changeable=usable & known & ~refused & bounds.priceable,
+        substitutes=_substitutes(frame, usable=usable),
+    )
+
+
+def _substitutes(frame: pd.DataFrame, *, usable: Flags) -> Substitutes:
+    """Products of one category and store; none where the category or the column is missing."""
+    rows = np.arange(len(frame))
+    if not {"category", "cross_elasticity"} <= set(frame.columns):
+        return Substitutes(rows, np.zeros(len(frame)))
+    category = frame["category"].fillna("").astype(str)
+    named = usable & (category != "").to_numpy()
+    group = frame.groupby([category, frame["store_id"].astype(str)], sort=False).ngroup()
+    answer = _floats(frame, "cross_elasticity")
+    return Substitutes(
+        group=np.where(named, group.to_numpy(dtype=np.int64), len(frame) + rows),
+        elasticity=np.where(named & np.isfinite(answer), np.maximum(answer, 0.0), 0.0),
     )
 
 
@@ -290,9 +195,12 @@ def _outcome(
     usable: Flags,
     settings: PricingSettings,
 ) -> dict[str, Floats]:
-    """Expected results of the chosen price, and their difference from the current price."""
+    """Expected results of the chosen price, and what they owe to leaving the current price."""
     baseline = to_major(np.maximum(bounds.current, 1), exponent=bounds.exponent)
     both = np.stack([price, baseline], axis=1)
+    factor, profit_gain = _spilled(curves, price, baseline, facts=facts, objective="profit")
+    gain = _spilled(curves, price, baseline, facts=facts, objective=settings.objective)[1]
+    curves = scaled(curves, factor)
     sales = expected_sales(curves, price=both, available=facts.available)
     sales = np.where(usable[:, None] & bounds.priceable[:, None], sales, np.nan)
     profit = (both - facts.unit_cost[:, None]) * sales
@@ -303,6 +211,7 @@ def _outcome(
         unit_cost=facts.unit_cost,
         available=facts.available,
         objective=settings.objective,
+        spillover=gain[:, None],
     )[:, 0]
     known = ~np.isnan(facts.unit_cost) | (settings.objective != "profit") | (price == baseline)
     low, high = _interval(curves, price=price, baseline=baseline, facts=facts)
@@ -310,17 +219,32 @@ def _outcome(
         "expected_units": sales[:, 0],
         "expected_revenue": price * sales[:, 0],
         "expected_profit": profit[:, 0],
-        "expected_profit_at_current": profit[:, 1],
-        "profit_uplift_low_90": np.where(np.isnan(profit[:, 0]), np.nan, low),
-        "profit_uplift_high_90": np.where(np.isnan(profit[:, 0]), np.nan, high),
+        "expected_profit_at_current": profit[:, 1] - profit_gain,
+        "profit_uplift_low_90": np.where(np.isnan(profit[:, 0]), np.nan, low + profit_gain),
+        "profit_uplift_high_90": np.where(np.isnan(profit[:, 0]), np.nan, high + profit_gain),
         "p_worse": np.where(usable & known & bounds.priceable, worse, np.nan),
     }
+
+
+def _spilled(
+    curves: DemandCurves,
+    price: Floats,
+    baseline: Floats,
+    *,
+    facts: PriceFacts,
+    objective: Objective,
+) -> tuple[Floats, Floats]:
+    """Demand factor of the substitutes' prices, and what they gain by this price, (n,) each."""
+    turn = present_turn(curves, price, facts=facts, objective=objective)
+    elasticity = facts.substitutes.elasticity
+    gain = spillover(price[:, None], baseline, turn=turn, elasticity=elasticity)[:, 0]
+    return turn.demand_factor, gain
 
 
 def _interval(
     curves: DemandCurves, *, price: Floats, baseline: Floats, facts: PriceFacts
 ) -> tuple[Floats, Floats]:
-    """90 % interval of the profit uplift, (n,) each: 0 where the price does not change."""
+    """90 % interval of the own profit uplift, (n,) each: 0 where the price does not change."""
     low, high = np.zeros(len(curves)), np.zeros(len(curves))
     changed = np.flatnonzero((price != baseline) & ~np.isnan(facts.unit_cost))
     rows = max(1, CHUNK_CELLS // 64)

@@ -1,0 +1,260 @@
+r"""The search for prices: each product's best allowed price, substitutes priced together.
+
+Belongs here: choosing among allowed prices. Bounds and endings are ``core.guardrails``, sales and
+risk ``core.expected_sales``, the frame of the price table ``core.price_table``.
+
+Equation. Over the allowed prices p of product i, its substitutes at their own prices,
+
+.. math:: p_i^* = \arg\max_p\; m_i(p)\, E\min(S_i D_i(p), A_i) + H_i (p / p_i)^{\kappa_i}
+          \quad\text{subject to}\quad P(\text{less than at } b_i) \le \alpha ,
+
+with m the worth of a unit (p - c for profit, p for revenue, 1 for market share), b the
+least-change price and alpha ``hold_above_p_worse``. Substitutes j of one category and store answer
+each other's prices: :math:`S_i = \prod_{j \ne i} (p_j/p_{0j})^{\kappa_j}`, kappa_j the elasticity
+of every other one's demand to the price of j; H_i is the worth of all substitutes' sales now.
+Products take turns until none moves (coordinate ascent); without substitutes one turn is exact.
+A smaller step that is safe is preferred to the best step that is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pricing_assets.core.demand import DemandCurves
+from pricing_assets.core.expected_sales import (
+    expected_sales,
+    objective_margin,
+    probability_worse,
+    scaled,
+    select,
+)
+from pricing_assets.core.settings import Objective, PriceTableParameters
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Indices = NDArray[np.int64]
+
+CHUNK_CELLS = 1 << 18
+"""Products times candidates valued at once; bounds memory whatever the catalogue's size."""
+
+MAX_SWEEPS = 12
+"""Turns of each product at most; a few are enough for the ascent to stop by itself."""
+MAX_TURNS = 64
+"""Products of a category move one after the other, or in this many batches where there are more:
+each is then so small a part of its category that a batch may move at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Substitutes:
+    """Which products share customers, each array of shape (n,).
+
+    Attributes:
+        group: index of the product's category and store; a product alone has its own.
+        elasticity: kappa, the elasticity of each substitute's demand to this product's price.
+    """
+
+    group: Indices
+    elasticity: Floats
+
+    @property
+    def linked(self) -> Flags:
+        """(n,) the product's group has another member and some of them are substitutes."""
+        several = np.bincount(self.group)[self.group] > 1
+        return np.asarray(several & (np.bincount(self.group, self.elasticity)[self.group] > 0))
+
+    def demand_factor(self, log_ratio: Floats) -> Floats:
+        """S, the factor that the others' prices put on each demand, (n,) from log(p / p0)."""
+        pull = self.elasticity * log_ratio
+        return np.asarray(np.exp(np.bincount(self.group, pull)[self.group] - pull))
+
+    def others_sum(self, values: Floats) -> Floats:
+        """Sum of the group's values without the product's own, (n,)."""
+        return np.asarray(np.bincount(self.group, values)[self.group] - values)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceFacts:
+    """What a price needs beside its curve, each array of shape (n,).
+
+    Attributes:
+        unit_cost: currency units, NaN unknown.
+        available: units that can be sold over the horizon; infinite where replenished.
+        changeable: the search may leave the least-change price.
+        substitutes: whose prices move each other's demand.
+    """
+
+    unit_cost: Floats
+    available: Floats
+    changeable: Flags
+    substitutes: Substitutes
+
+
+@dataclass(frozen=True, slots=True)
+class PriceChoice:
+    """Chosen prices of n products, each array of shape (n,), prices in currency units.
+
+    Attributes:
+        price: the price chosen.
+        best_price: the best price if risk did not matter.
+        best_p_worse: probability that best_price gives less of the objective than the
+            least-change price.
+        best_gain: gain in the objective expected at best_price, as a share of what the product
+            brings at its least-change price.
+    """
+
+    price: Floats
+    best_price: Floats
+    best_p_worse: Floats
+    best_gain: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the rows that are now choosing see of the rest; arrays of shape (m,).
+
+    Attributes:
+        price: their present price.
+        demand_factor: S, from the substitutes' present prices.
+        others: H, the worth of the substitutes' sales at all present prices.
+    """
+
+    price: Floats
+    demand_factor: Floats
+    others: Floats
+
+
+def choose_prices(
+    curves: DemandCurves,
+    candidates: Floats,
+    *,
+    facts: PriceFacts,
+    objective: Objective,
+    parameters: PriceTableParameters,
+) -> PriceChoice:
+    """Search the candidates of n products.
+
+    Args:
+        curves: n demand curves, each at the substitutes' reference prices.
+        candidates: (n, k) allowed prices, currency units; column 0 is the least-change price,
+            against which gain and risk are measured.
+        facts: costs, stock, substitutes, and which rows may change.
+        objective: what is maximised.
+        parameters: risk and least gain.
+    """
+    blank = np.zeros(len(curves))
+    found = PriceChoice(candidates[:, 0].copy(), blank.copy(), blank.copy(), blank.copy())
+    linked = facts.substitutes.linked
+
+    def take_turn(rows: Indices) -> None:
+        turn = present_turn(curves, found.price, facts=facts, objective=objective)
+        for part in _chunks(rows, width=candidates.shape[1]):
+            chosen = _choose(
+                select(curves, part),
+                candidates[part],
+                facts=_some_facts(facts, part),
+                turn=Turn(turn.price[part], turn.demand_factor[part], turn.others[part]),
+                objective=objective,
+                parameters=parameters,
+            )
+            for name in PriceChoice.__slots__:
+                getattr(found, name)[part] = getattr(chosen, name)
+
+    take_turn(np.flatnonzero(~linked))
+    turns = _turns(facts.substitutes.group, linked)
+    for _ in range(MAX_SWEEPS):
+        before = found.price.copy()
+        for rows in turns:
+            take_turn(rows)
+        if np.array_equal(before, found.price):
+            break
+    return found
+
+
+def present_turn(
+    curves: DemandCurves, price: Floats, *, facts: PriceFacts, objective: Objective
+) -> Turn:
+    """S and H of all n products at the prices (n,); sales that stock caps gain nothing, so 0."""
+    factor = facts.substitutes.demand_factor(np.log(price / curves.reference_price))
+    linked = facts.substitutes.linked
+    margin = objective_margin(price, unit_cost=facts.unit_cost, objective=objective)
+    counted = linked & np.isfinite(margin) & ~np.isfinite(facts.available)
+    worth = np.zeros(len(curves))
+    some = scaled(select(curves, counted), factor[counted])
+    worth[counted] = margin[counted] * some.expected_units(price[counted])
+    return Turn(price=price, demand_factor=factor, others=facts.substitutes.others_sum(worth))
+
+
+def _choose(
+    curves: DemandCurves,
+    candidates: Floats,
+    *,
+    facts: PriceFacts,
+    turn: Turn,
+    objective: Objective,
+    parameters: PriceTableParameters,
+) -> PriceChoice:
+    hold = candidates[:, 0]
+    curves = scaled(curves, turn.demand_factor)
+    margin = objective_margin(candidates, unit_cost=facts.unit_cost[:, None], objective=objective)
+    own = margin * expected_sales(curves, price=candidates, available=facts.available)
+    spill = spillover(candidates, hold, turn=turn, elasticity=facts.substitutes.elasticity)
+    value = own + spill
+    worse = probability_worse(
+        curves,
+        price=candidates,
+        baseline=hold,
+        unit_cost=facts.unit_cost,
+        available=facts.available,
+        objective=objective,
+        spillover=spill,
+    )
+    base = value[:, :1]
+    least = base + parameters.min_relative_uplift * np.abs(base)
+    worth = (value > least) & facts.changeable[:, None]
+    safe = worth & (worse <= parameters.hold_above_p_worse)
+    rows = np.arange(len(hold))
+    picked = np.argmax(np.where(safe, value, -np.inf), axis=1)
+    best = np.argmax(np.where(facts.changeable[:, None], value, -np.inf), axis=1)
+    scale = np.where(base[:, 0] == 0, np.nan, np.abs(base[:, 0]))
+    return PriceChoice(
+        price=np.where(safe.any(axis=1), candidates[rows, picked], hold),
+        best_price=np.where(facts.changeable, candidates[rows, best], hold),
+        best_p_worse=worse[rows, best],
+        best_gain=(value[rows, best] - base[:, 0]) / scale,
+    )
+
+
+def spillover(price: Floats, baseline: Floats, *, turn: Turn, elasticity: Floats) -> Floats:
+    """What substitutes gain when the price leaves the baseline, (n, k) from prices (n, k)."""
+    kappa, now = elasticity[:, None], turn.price[:, None]
+    moved = (price / now) ** kappa - (baseline[:, None] / now) ** kappa
+    return np.asarray(turn.others[:, None] * moved)
+
+
+def _turns(group: Indices, linked: Flags) -> list[Indices]:
+    """Rows that may move at once, in order: one of each group, or a batch of a large one."""
+    rows = np.flatnonzero(linked)
+    order = rows[np.argsort(group[rows], kind="stable")]
+    start = np.r_[True, group[order][1:] != group[order][:-1]] if order.size else np.zeros(0, bool)
+    first = np.flatnonzero(start)
+    position = np.arange(order.size) - np.repeat(first, np.diff(np.r_[first, order.size]))
+    turn = position % MAX_TURNS
+    return [order[turn == number] for number in range(int(turn.max()) + 1)] if order.size else []
+
+
+def _chunks(rows: Indices, *, width: int) -> list[Indices]:
+    size = max(1, CHUNK_CELLS // width)
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _some_facts(facts: PriceFacts, rows: Indices) -> PriceFacts:
+    substitutes = Substitutes(facts.substitutes.group[rows], facts.substitutes.elasticity[rows])
+    return PriceFacts(
+        unit_cost=facts.unit_cost[rows],
+        available=facts.available[rows],
+        changeable=facts.changeable[rows],
+        substitutes=substitutes,
+    )
