@@ -1,0 +1,252 @@
+"""The Python face: one price from a home, and many prices from a frame. It delegates.
+
+Belongs here: arguments that people have at hand, turned into the platform's own. Single prices
+are ``serving.live_quote``, the same that HTTP answers with; many are ``core.price_table``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pricing_assets.core.errors import InvalidSettingError, MissingColumnError
+from pricing_assets.core.settings import Objective, PricingSettings
+from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS
+from serving.catalog import Catalog
+from serving.home import Home, load_settings
+from serving.live_demand import LiveDemand
+from serving.live_quote import quote
+from serving.price_store import PriceStore
+from serving.quote import PricedRow, Quote, frozen_quote, rule_quote
+from serving.wire import PriceRequest, price_request
+
+Device = Literal["auto", "cuda", "mps", "cpu"]
+
+DEVICES: tuple[Device, ...] = ("cpu",)
+"""Devices with an optimizer, fastest first; ``auto`` takes the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptimalPrice:
+    """A price with its evidence; currency units, None where unknown."""
+
+    product_id: str
+    recommended_price: float
+    confidence: float
+    currency: str
+    price_floor: float
+    price_ceiling: float
+    expected_units: float | None
+    source: str
+    reasons: tuple[str, ...]
+    table_version: str
+    model_version: str
+
+
+class DynamicPricingEngine:
+    """Prices from the published table of a home, as the service gives them."""
+
+    def __init__(self, store: PriceStore, *, settings: PricingSettings) -> None:
+        self._store = store
+        self._settings = settings
+        self._catalog = Catalog(store.read_current(), settings=settings)
+
+    @classmethod
+    def from_home(cls, home: str | Path | None = None) -> DynamicPricingEngine:
+        """The engine of a home, by default ``PRICING_HOME``.
+
+        Raises:
+            NotPublishedError: no price table is published there yet.
+            IntegrityError: the published table is damaged.
+        """
+        return cls(PriceStore(Home.at(home).tables), settings=load_settings())
+
+    @property
+    def table_version(self) -> str:
+        """Version of the table in use."""
+        return self._catalog.version
+
+    def refresh(self) -> None:
+        """Take up the table that is current now."""
+        if self._store.current() != self._catalog.version:
+            self._catalog = Catalog(self._store.read_current(), settings=self._settings)
+
+    def get_optimal_price(
+        self,
+        *,
+        product_id: str,
+        store_id: str | None = None,
+        segment: str | None = None,
+        current_price: float | None = None,
+        inventory_level: float | None = None,
+        competitor_prices: Sequence[float] = (),
+        demand_forecast: float | None = None,
+        day_of_week: str | None = None,
+        is_promo: bool | None = None,
+        unit_cost: float | None = None,
+        objective: Objective | None = None,
+    ) -> OptimalPrice:
+        """The best allowed price of one product now.
+
+        Args:
+            product_id, store_id, segment: the row of the published table.
+            current_price: price that changes are counted from, currency units.
+            inventory_level: units on hand; must last ``serving.cover_days``.
+            competitor_prices: rivals' prices now; their mean is compared with the data's.
+            demand_forecast: expected units over the table's horizon at the current price; in
+                place of the published forecast.
+            day_of_week: Monday to Sunday.
+            is_promo: whether a promotion runs.
+            unit_cost: currency units; prices a product that the table does not know.
+            objective: profit, revenue or market_share; the table's where it is silent.
+
+        Raises:
+            UnknownProductError: neither the table nor the arguments say what it costs.
+            InputError: an argument is not what it should be; the message names it.
+        """
+        rival = float(np.mean(competitor_prices)) if len(competitor_prices) else None
+        given = {
+            "product_id": product_id,
+            "store_id": store_id,
+            "segment": segment,
+            "current_price": _number(current_price),
+            "current_stock": _number(inventory_level),
+            "comp_price": rival,
+            "day_of_week": day_of_week,
+            "is_promo": is_promo,
+            "unit_cost": _number(unit_cost),
+            "objective": objective,
+        }
+        request = price_request({name: value for name, value in given.items() if value is not None})
+        return self._optimal(self._quote(request, demand_forecast), request)
+
+    def _quote(self, request: PriceRequest, demand_forecast: float | None) -> Quote:
+        catalog, context = self._catalog, request.context
+        found = catalog.find(request.product_id, request.store_id, request.segment)
+        row = found.row if found else None
+        if self._store.frozen().holds(request.product_id):
+            currency = catalog.manifest.currency
+            return frozen_quote(request.product_id, row, context, currency=currency)
+        if found is None or row is None or not row.has_price:
+            return rule_quote(request.product_id, context, settings=catalog.settings)
+        if demand_forecast is not None:
+            row = _with_forecast(row, demand_forecast, at=request.current_price)
+        answer = quote(row, context, settings=catalog.settings)
+        notes = (found.note,) if found.note else ()
+        return replace(answer, reasons=(*notes, *answer.reasons))
+
+    def _optimal(self, found: Quote, request: PriceRequest) -> OptimalPrice:
+        fields = {name: getattr(found, name) for name in Quote.__slots__}
+        return OptimalPrice(
+            **{**fields, "product_id": request.product_id},
+            table_version=self._catalog.version,
+            model_version=self._catalog.manifest.model_version,
+        )
+
+
+class BatchPriceOptimizer:
+    """Prices for a whole catalogue at once, on the fastest device that has an optimizer."""
+
+    def __init__(self, device: Device = "auto", *, settings: PricingSettings | None = None) -> None:
+        if device not in ("auto", *DEVICES):
+            raise InvalidSettingError(
+                f"device is '{device}'; this version prices on: auto, {', '.join(DEVICES)}"
+            )
+        self.device: Device = DEVICES[0] if device == "auto" else device
+        self._settings = settings
+
+    def optimize(self, catalog_frame: Any, objective: Objective | None = None) -> Any:
+        """The price table of ``catalog_frame``; pandas in, pandas out, and Arrow likewise.
+
+        Args:
+            catalog_frame: one row a product, with product_id, current_price, reference_units
+                (expected units over the horizon at the reference price), and for profit
+                unit_cost. Optional: store_id, category, reference_price (default: the current
+                price), elasticity_mean and elasticity_sd (default: the prior of the settings),
+                map_price, on_hand (stock that is not replenished), and all else of
+                ``tables.DEMAND_CURVE_COLUMNS``.
+            objective: profit, revenue or market_share; default that of the settings.
+
+        Returns:
+            ``tables.PRICE_TABLE_COLUMNS`` without the stamps that publication adds.
+
+        Raises:
+            MissingColumnError: a required column is absent.
+            MissingCostError: the objective is profit and no product has a unit cost.
+        """
+        import pandas as pd
+        import pyarrow as pa
+
+        from pricing_assets.core.price_table import build_price_table
+
+        is_arrow = isinstance(catalog_frame, pa.Table)
+        frame: pd.DataFrame = catalog_frame.to_pandas() if is_arrow else catalog_frame
+        settings = self._settings or load_settings()
+        if objective is not None:
+            settings = settings.model_copy(update={"objective": objective})
+        full = _complete(frame.reset_index(drop=True), settings)
+        priced = build_price_table(
+            full[list(DEMAND_CURVE_COLUMNS)], panel_facts=full, settings=settings
+        )
+        return pa.Table.from_pandas(priced, preserve_index=False) if is_arrow else priced
+
+
+def _number(value: float | None) -> float | None:
+    """A Python number from a Python or NumPy one; the request is strict about types."""
+    return None if value is None else float(value)
+
+
+def _with_forecast(row: PricedRow, units: float, *, at: float | None) -> PricedRow:
+    """``row`` with its curve scaled to sell ``units`` at the price ``at`` (its current price)."""
+    if not np.isfinite(units) or units < 0:
+        raise InvalidSettingError(f"demand_forecast is {units}; it must be a number of units >= 0")
+    curve = row.curve
+    if curve is None or not curve.usable or curve.reference_units == 0:
+        return row
+    from serving.context import EMPTY
+
+    prices = np.array([row.current_price if at is None else at])
+    scale = units / float(LiveDemand.of(curve, EMPTY).units(prices)[0])
+    return replace(
+        row,
+        curve=replace(curve, reference_units=curve.reference_units * scale),
+        expected_units=row.expected_units * scale,
+    )
+
+
+def _complete(frame: Any, settings: PricingSettings) -> Any:
+    """A copy of a catalogue with every column that the price table reads.
+
+    Defaults say "unknown", never more: the prior's elasticity, no rival, no stock limit, only the
+    current price ever seen.
+    """
+    for name in ("product_id", "current_price", "reference_units"):
+        if name not in frame.columns:
+            raise MissingColumnError(table="catalog_frame", column=name, found=frame.columns)
+    prior, price, unknown = settings.elasticity, frame["current_price"], float("nan")
+    defaults: dict[str, Any] = {
+        "store_id": "",
+        "category": "",
+        "reference_price": price,
+        "reference_units_cv": 0.0,
+        "elasticity_mean": prior.prior_mean,
+        "elasticity_sd": prior.prior_sd,
+        "curvature": 0.0,
+        "rival_elasticity": 0.0,
+        "cross_elasticity": 0.0,
+        "reference_rival_price": unknown,
+        "promo_lift": 1.0,
+        "weekday_index": [[1.0] * 7] * len(frame),
+        "unit_cost": unknown,
+        "map_price": unknown,
+        "support_low": price,
+        "support_high": price,
+        "observations": 0.0,
+        "on_hand": unknown,
+    }
+    full = frame.assign(**{n: v for n, v in defaults.items() if n not in frame.columns})
+    return full.assign(replenished=full["on_hand"].isna())
