@@ -13,7 +13,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +29,7 @@ from pricing_assets.core.errors import (
 from pricing_assets.core.settings import PricingSettings
 from serving import metrics
 from serving.catalog import Catalog, Found
+from serving.curve_points import demand_curve
 from serving.freeze import Freeze
 from serving.home import Home
 from serving.live_quote import quote
@@ -172,6 +173,25 @@ class Desk:
             answers.append(await self._item(catalog, item))
         metrics.BATCH_TIME.labels(device="cpu").observe(time.perf_counter() - started)
         return answers
+
+    def demand_curve(self, request: PriceRequest) -> Answer:
+        """The demand curve behind one request.
+
+        Raises:
+            UnknownProductError: the product has no published price or no curve.
+            InputError: the request contradicts what is known.
+            NotPublishedError: no table is loaded.
+        """
+        catalog = self._loaded()
+        found = catalog.find(request.product_id, request.store_id, request.segment)
+        if found is None or not found.row.has_price:
+            raise UnknownProductError(f"product '{request.product_id}' has no published price")
+        curve = demand_curve(found.row, request.context, settings=catalog.settings)
+        return {
+            **asdict(curve),
+            "table_version": catalog.version,
+            "model_version": catalog.manifest.model_version,
+        }
 
     def products(self, containing: str, *, limit: int) -> list[str]:
         """Product ids that contain a text."""

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import structlog
+
 from pricing_assets.core.errors import (
     GuardRailError,
     InputError,
@@ -40,6 +42,8 @@ OPEN_PATHS = frozenset({"/", "/livez", "/readyz"})
 BENTOML_PATHS = frozenset({"/docs.json", "/schema.json", "/metrics", "/healthz"})
 MAX_SUGGESTIONS = 20
 MAX_QUERY = 1000
+
+_log = structlog.get_logger(__name__)
 
 _SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -80,7 +84,11 @@ class Gate:
         self._desk = desk
         self._token = token.encode() if token else None
         self._max_body = max_body_bytes
-        self._posts = {"/get_price": self._get_price, "/get_prices": self._get_prices}
+        self._posts: dict[str, Callable[[bytes], Awaitable[Any]]] = {
+            "/get_price": self._get_price,
+            "/get_prices": self._get_prices,
+            "/demand_curve": self._demand_curve,
+        }
         self._gets = {
             "/": self._page,
             "/livez": self._livez,
@@ -127,6 +135,9 @@ class Gate:
             return Reply(200, encode_json(await self._posts[path](body)))
         except PricingError as failure:
             raise Refused(_STATUS.get(type(failure), 400), str(failure)) from None
+        except Exception:  # noqa: BLE001 (the outermost layer: a fault of ours, logged and told)
+            _log.exception("fault", path=path)
+            raise Refused(500, "the service failed on this request; its log says why") from None
         finally:
             elapsed = time.perf_counter() - started
             metrics.API_LATENCY.labels(endpoint=path[1:]).observe(elapsed)
@@ -136,6 +147,9 @@ class Gate:
 
     async def _get_prices(self, body: bytes) -> Any:
         return {"prices": await self._desk.prices(price_items(decode_json(body)))}
+
+    async def _demand_curve(self, body: bytes) -> Any:
+        return self._desk.demand_curve(price_request(decode_json(body)))
 
     def _page(self, _: Scope) -> Reply:
         policy = ((b"content-security-policy", _PAGE_POLICY),)

@@ -7,6 +7,8 @@ Belongs here: the service's declaration and its lifecycle. Answers come from the
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # BentoML reads this when it starts to serve; nobody's prices are its maker's business.
@@ -20,7 +22,13 @@ from serving.desk import Desk
 from serving.gate import Application, Gate
 from serving.home import Home, load_settings, read_environment
 from serving.metrics import with_hit_ratio
-from serving.wire import PriceAnswer, PriceRequest, PricesAnswer, PricesRequest
+from serving.wire import (
+    DemandCurveAnswer,
+    PriceAnswer,
+    PriceRequest,
+    PricesAnswer,
+    PricesRequest,
+)
 
 
 class GatedService(bentoml.Service):
@@ -38,6 +46,19 @@ class GatedService(bentoml.Service):
             token=token.get_secret_value() if token else None,
             max_body_bytes=settings.serving.max_body_bytes,
         )
+
+
+@contextmanager
+def _as_bentoml_errors() -> Iterator[None]:
+    """The project's errors as the statuses that BentoML knows."""
+    try:
+        yield
+    except UnknownProductError as failure:
+        raise NotFound(str(failure)) from failure
+    except InputError as failure:
+        raise BadInput(str(failure)) from failure
+    except NotPublishedError as failure:
+        raise ServiceUnavailable(str(failure)) from failure
 
 
 @bentoml.service(
@@ -67,20 +88,21 @@ class PricingService:
     @bentoml.api(route="/get_price")
     async def get_price(self, request: PriceRequest, /) -> PriceAnswer:
         """The price of one product."""
-        try:
+        with _as_bentoml_errors():
             return PriceAnswer(**await self.desk.price(request))
-        except UnknownProductError as failure:
-            raise NotFound(str(failure)) from failure
-        except InputError as failure:
-            raise BadInput(str(failure)) from failure
-        except NotPublishedError as failure:
-            raise ServiceUnavailable(str(failure)) from failure
 
     @bentoml.api(route="/get_prices")
     async def get_prices(self, request: PricesRequest, /) -> PricesAnswer:
         """The prices of up to 10,000 products; a bad item spoils no other."""
-        answers: list[Any] = await self.desk.prices(request.items)
+        with _as_bentoml_errors():
+            answers: list[Any] = await self.desk.prices(request.items)
         return PricesAnswer(prices=answers)
+
+    @bentoml.api(route="/demand_curve")
+    async def demand_curve(self, request: PriceRequest, /) -> DemandCurveAnswer:
+        """Units, revenue and profit by price, with 90 % bands."""
+        with _as_bentoml_errors():
+            return DemandCurveAnswer(**self.desk.demand_curve(request))
 
     async def __metrics__(self, exposition: str) -> str:
         """Called by BentoML with its exposition."""

@@ -127,6 +127,34 @@ class PricesAnswer(BaseModel):
     prices: list[PriceAnswer | ItemError]
 
 
+class CurvePointAnswer(BaseModel):
+    """Expectation and 90 % band over the horizon at one price; profit is null without a cost."""
+
+    price: float
+    units: float
+    units_low_90: float
+    units_high_90: float
+    revenue: float
+    revenue_low_90: float
+    revenue_high_90: float
+    profit: float | None
+    profit_low_90: float | None
+    profit_high_90: float | None
+
+
+class DemandCurveAnswer(BaseModel):
+    """The demand curve between the guard rails, and where the product stands on it."""
+
+    product_id: str
+    currency: str
+    horizon_days: int
+    points: list[CurvePointAnswer]
+    current: CurvePointAnswer | None
+    recommended: CurvePointAnswer
+    table_version: str
+    model_version: str
+
+
 def decode_json(body: bytes) -> Any:
     """The JSON value of a request's body.
 

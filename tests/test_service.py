@@ -275,6 +275,23 @@ def test_a_foreign_host_is_refused(published: Running) -> None:
         assert published.client.get("/products", headers={"host": host}).status_code == 200
 
 
+def test_the_demand_curve_falls_and_holds_the_served_price(published: Running) -> None:
+    body = {"product_id": "SKU-3", "is_promo": True}
+    response = published.client.post("/demand_curve", json=body)
+    assert response.status_code == 200
+    curve = response.json()
+    units = [point["units"] for point in curve["points"]]
+    assert units == sorted(units, reverse=True)
+    for point in curve["points"]:
+        assert point["units_low_90"] < point["units"] < point["units_high_90"]
+        assert point["profit_low_90"] <= point["profit"] <= point["profit_high_90"]
+        assert point["revenue"] == pytest.approx(point["price"] * point["units"])
+    assert curve["recommended"]["price"] == published.price(**body)["recommended_price"]
+    assert curve["current"]["price"] == price_table(CURVES)["current_price"][3].as_py()
+    unknown = published.client.post("/demand_curve", json={"product_id": "NOBODY"})
+    assert unknown.status_code == 404
+
+
 def test_other_methods_and_paths_are_refused(published: Running) -> None:
     assert published.client.get("/get_price").status_code == 405
     assert published.client.options("/get_price").status_code == 405
@@ -399,7 +416,7 @@ def test_the_page_and_the_api_description_load_nothing_from_outside(published: R
     found = published.client.get("/products", params={"q": "sku-1"}).json()["products"]
     assert "SKU-1" in found and "SKU-12" in found and "SKU-2" not in found
     api = published.client.get("/docs.json").json()
-    for path in ("/get_price", "/get_prices"):
+    for path in ("/get_price", "/get_prices", "/demand_curve"):
         assert path in api["paths"]
     schema = json.dumps(api)
     assert "current_stock" in schema and "recommended_price" in schema
