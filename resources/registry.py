@@ -13,8 +13,6 @@ from pricing_assets.core.bundle import ModelBundle
 from resources.tracking import TrackedRun
 
 MODEL_NAME = "pricing-demand"
-CHAMPION = "champion"
-CHALLENGER = "challenger"
 _FOLDER = "demand_model"
 
 

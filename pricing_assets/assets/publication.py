@@ -11,6 +11,7 @@ import dagster as dg
 import pandas as pd
 
 from pricing_assets.core.guardrails import RULES_VERSION
+from pricing_assets.core.promotion import require_champion
 from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.table_changes import table_changes
 from resources.asset_metadata import Metadata, check_metadata, records_metadata, table_metadata
@@ -36,6 +37,7 @@ def published_price_table(
     data_snapshot: dict[str, Any],
 ) -> pd.DataFrame:
     """The price table that the service reads, under a new version."""
+    require_champion(registered_model)
     store, now = price_store.store(), datetime.now(UTC)
     before = _current_prices(store)
     manifest = store.publish(

@@ -14,9 +14,9 @@ import pandas as pd
 from pricing_assets.core.bundle import ModelBundle
 from pricing_assets.core.evaluation.report_page import evaluation_html
 from pricing_assets.core.forecast.baselines import BASELINES
-from pricing_assets.core.promotion import Gate, all_passed, promotion_gates
+from pricing_assets.core.promotion import CHALLENGER, CHAMPION, Gate, all_passed, promotion_gates
 from resources.asset_metadata import Metadata, records_metadata
-from resources.registry import CHALLENGER, CHAMPION, RegisteredVersion, point_alias, register_bundle
+from resources.registry import RegisteredVersion, point_alias, register_bundle
 from resources.settings import SettingsResource
 from resources.stored_values import frame_to_parquet
 from resources.tracking import TrackedRun, TrackingResource

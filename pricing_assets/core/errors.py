@@ -83,6 +83,10 @@ class PublicationConflictError(PricingError):
     """Another publication won the compare-and-swap of the pointer."""
 
 
+class NotPromotedError(PricingError):
+    """The model did not pass the gates of promotion, so its prices are not published."""
+
+
 class GuardRailError(PricingError):
     """A price outside its guard rails was about to leave the system."""
 

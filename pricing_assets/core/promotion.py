@@ -6,14 +6,18 @@ fails is the registration asset's and the publication's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from pricing_assets.core.errors import NotPromotedError
 from pricing_assets.core.settings import GateParameters
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +47,6 @@ class Gate:
         """The gate and its outcome; a NaN becomes null."""
         value = self.value if np.isfinite(self.value) else None
         return {**asdict(self), "value": value, "passed": self.passed}
-
-    def sentence(self) -> str:
-        """The gate in words, for a log line or an error."""
-        return f"{self.name} is {self.value:.4g}, must be {self.bound} {self.threshold:.4g}"
 
 
 def promotion_gates(
@@ -91,6 +91,29 @@ def violations(price_table: pd.DataFrame) -> int:
     return int(((price < low - 1e-6) | (price > high + 1e-6) | (price <= 0)).sum())
 
 
-def all_passed(gates: tuple[Gate, ...] | list[Mapping[str, Any]]) -> bool:
+def all_passed(gates: Iterable[Gate]) -> bool:
     """Every gate holds."""
-    return all(gate.passed if isinstance(gate, Gate) else gate["passed"] for gate in gates)
+    return all(gate.passed for gate in gates)
+
+
+def require_champion(registered: Mapping[str, Any]) -> None:
+    """Refuse to publish prices of a model that was not promoted.
+
+    Args:
+        registered: name, version, alias, and gates as :meth:`Gate.as_json` gives them.
+
+    Raises:
+        NotPromotedError: the version is not the champion.
+    """
+    if registered["alias"] == CHAMPION:
+        return
+    failed = [
+        f"{gate['name']} is {gate['value']}, must be {gate['bound']} {gate['threshold']}"
+        for gate in registered["gates"]
+        if not gate["passed"]
+    ]
+    raise NotPromotedError(
+        f"version {registered['version']} of '{registered['name']}' is not the champion "
+        f"({'; '.join(failed)}), so its prices are not published. Mend the data or the model, or "
+        "set the thresholds under 'gate', and run the pipeline again"
+    )
