@@ -292,6 +292,7 @@ def test_substitutes_raise_each_others_prices_and_their_uplifts_add_up() -> None
     uplift = (together["expected_profit"] - together["expected_profit_at_current"]).sum()
     prices = np.stack([together["recommended_price"], together["current_price"]])
     true = np.subtract(*category_profit(prices, rows).sum(axis=1))
+    assert together["reasons"].str.contains("substitutes: similar products gain").all()
     assert uplift == pytest.approx(true, rel=0.1)
 
 

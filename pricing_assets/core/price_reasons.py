@@ -21,6 +21,9 @@ Flags = NDArray[np.bool_]
 RIVAL_GAP = 0.02
 """Relative gap to the rival's price from which it is named."""
 
+SPILLOVER_SHARE = 0.005
+"""Share of a product's own revenue from which what substitutes gain or lose is named."""
+
 OBJECTIVE_NOUN = {"profit": "profit", "revenue": "revenue", "market_share": "units"}
 
 
@@ -35,6 +38,7 @@ class PricedRows:
         cost_missing: the objective needs a unit cost and there is none.
         available: units that can be sold, infinite where replenished.
         best_price, best_p_worse, best_gain: the best price if risk did not matter.
+        spillover: what substitutes gain of the objective by leaving the current price.
     """
 
     minor: Minors
@@ -46,6 +50,7 @@ class PricedRows:
     best_price: Floats
     best_p_worse: Floats
     best_gain: Floats
+    spillover: Floats
 
 
 def reasons(
@@ -68,7 +73,7 @@ def reasons(
     parts = [
         _decisions(frame, rows, outcome, settings),
         _rules(rows, settings),
-        _cautions(frame, rows, inside, outcome),
+        _cautions(frame, rows, inside, outcome, noun=OBJECTIVE_NOUN[settings.objective]),
     ]
     return ["; ".join(part for part in row if part) for row in zip(*parts, strict=True)]
 
@@ -150,7 +155,12 @@ def _rules(rows: PricedRows, settings: PricingSettings) -> list[str]:
 
 
 def _cautions(
-    frame: pd.DataFrame, rows: PricedRows, inside: Flags, outcome: dict[str, Floats]
+    frame: pd.DataFrame,
+    rows: PricedRows,
+    inside: Flags,
+    outcome: dict[str, Floats],
+    *,
+    noun: str,
 ) -> list[str]:
     rival = frame["reference_rival_price"].to_numpy(float)
     current = frame["current_price"].to_numpy(float)
@@ -158,9 +168,16 @@ def _cautions(
     near = np.isfinite(gap) & (np.abs(gap) >= RIVAL_GAP)
     outside = ~inside & rows.bounds.priceable
     scarce = np.isfinite(rows.available)
+    scale = outcome["expected_units" if noun == "units" else "expected_revenue"]
+    shared = np.abs(rows.spillover) > SPILLOVER_SHARE * np.nan_to_num(scale, nan=np.inf)
     lines = []
     for row in range(len(frame)):
         parts = []
+        if shared[row]:
+            verb = "gain" if rows.spillover[row] > 0 else "lose"
+            parts.append(
+                f"substitutes: similar products {verb} {abs(rows.spillover[row]):,.0f} of {noun}"
+            )
         if near[row]:
             side = "dearer" if gap[row] > 0 else "cheaper"
             parts.append(f"rival: rivals are {abs(gap[row]):.0%} {side}")

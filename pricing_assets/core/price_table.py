@@ -169,6 +169,9 @@ def _priced(
     ready = bounds.priceable
     minor = np.rint(to_minor(choice.price, exponent=bounds.exponent)).astype(np.int64)
     enforce(minor[ready], bounds.rows(ready))
+    outcome, spilled = _outcome(
+        curves, price=choice.price, bounds=bounds, facts=facts, usable=usable, settings=settings
+    )
     rows = PricedRows(
         minor=np.where(ready, minor, 0),
         bounds=bounds,
@@ -179,9 +182,7 @@ def _priced(
         best_price=choice.best_price,
         best_p_worse=choice.best_p_worse,
         best_gain=choice.best_gain,
-    )
-    outcome = _outcome(
-        curves, price=choice.price, bounds=bounds, facts=facts, usable=usable, settings=settings
+        spillover=spilled,
     )
     return _frame(frame, rows=rows, outcome=outcome, settings=settings)
 
@@ -194,8 +195,8 @@ def _outcome(
     facts: PriceFacts,
     usable: Flags,
     settings: PricingSettings,
-) -> dict[str, Floats]:
-    """Expected results of the chosen price, and what they owe to leaving the current price."""
+) -> tuple[dict[str, Floats], Floats]:
+    """Expected results by column, and what substitutes gain of the objective, (n,)."""
     baseline = to_major(np.maximum(bounds.current, 1), exponent=bounds.exponent)
     both = np.stack([price, baseline], axis=1)
     factor, profit_gain = _spilled(curves, price, baseline, facts=facts, objective="profit")
@@ -215,7 +216,7 @@ def _outcome(
     )[:, 0]
     known = ~np.isnan(facts.unit_cost) | (settings.objective != "profit") | (price == baseline)
     low, high = _interval(curves, price=price, baseline=baseline, facts=facts)
-    return {
+    columns = {
         "expected_units": sales[:, 0],
         "expected_revenue": price * sales[:, 0],
         "expected_profit": profit[:, 0],
@@ -224,6 +225,7 @@ def _outcome(
         "profit_uplift_high_90": np.where(np.isnan(profit[:, 0]), np.nan, high + profit_gain),
         "p_worse": np.where(usable & known & bounds.priceable, worse, np.nan),
     }
+    return columns, gain
 
 
 def _spilled(
