@@ -16,14 +16,15 @@ from pricing_assets.core.forecast.calibration import IntervalCalibration
 from pricing_assets.core.forecast.ensemble import combination_weight
 from pricing_assets.core.forecast.interface import FittedForecaster, Forecast
 from pricing_assets.core.forecast.levels import trace_levels
-from pricing_assets.core.forecast.lightgbm import training_origins
 from pricing_assets.core.forecast.training import FORECASTERS, load_forecaster, train_forecaster
+from pricing_assets.core.forecast.training_rows import training_origins
 from pricing_assets.core.forecast.windows import actual_plan
 from pricing_assets.core.panel import FuturePlan, Panel
 from pricing_assets.core.settings import ForecastParameters, PricingSettings
 
 SETTINGS = PricingSettings(
-    horizon_days=14, forecast=ForecastParameters(n_estimators=40, training_origins=12)
+    horizon_days=14,
+    forecast=ForecastParameters(n_estimators=40, training_origins=12, max_rows=20_000),
 )
 
 
@@ -152,11 +153,11 @@ def test_intervals_cover_what_they_claim() -> None:
     rng = np.random.default_rng(0)
     mean = np.exp(rng.normal(1, 1, 20_000))
     actual = rng.negative_binomial(3, 3 / (3 + mean)).astype(float)
-    intervals = IntervalCalibration.fit(actual=actual[::2], mean=mean[::2], scale=mean[::2])
+    intervals = IntervalCalibration.fit(actual=actual[::2], centre=mean[::2], scale=mean[::2])
     large = (mean > 5) & (np.arange(mean.size) % 2 == 1)
     value = mean[None, large]
     forecast = intervals.forecast(
-        dates=np.zeros(value.shape[1], "datetime64[D]"), mean=value, scale=value
+        dates=np.zeros(value.shape[1], "datetime64[D]"), mean=value, centre=value, scale=value
     )
     inside = (actual[large] >= forecast.q10) & (actual[large] <= forecast.q90)
     # 3,800 cells: standard error 0.0065; ties of whole units add a little.

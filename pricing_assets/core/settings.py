@@ -60,12 +60,12 @@ class ForecastParameters(Parameters):
     model: Literal["auto", "ensemble", "lightgbm", "seasonal_naive", "ses_weekday"] = Field(
         "auto", description="Forecaster used for prices; auto takes the walk-forward winner."
     )
-    n_estimators: int = Field(300, ge=10, le=5000, description="Boosting rounds.")
-    learning_rate: float = Field(0.05, gt=0, le=1, description="Boosting step.")
+    n_estimators: int = Field(150, ge=10, le=5000, description="Boosting rounds.")
+    learning_rate: float = Field(0.1, gt=0, le=1, description="Boosting step.")
     num_leaves: int = Field(31, ge=2, le=1024, description="Leaves of a tree.")
     min_data_in_leaf: int = Field(40, ge=1, description="Rows in a leaf.")
     training_origins: int = Field(
-        12, ge=1, le=200, description="Past origins that give training rows."
+        60, ge=1, le=200, description="Past origins that give training rows."
     )
     backtest_origins: int = Field(3, ge=1, le=24, description="Walk-forward test origins.")
     threads: int = Field(
@@ -76,7 +76,7 @@ class ForecastParameters(Parameters):
         "cores is slower than one, because its threads wait by spinning.",
     )
     max_rows: int = Field(
-        600_000, ge=1000, description="Training rows above which origins are sampled."
+        150_000, ge=1000, description="Training rows above which cells are sampled."
     )
 
 
@@ -84,7 +84,7 @@ class ElasticityParameters(Parameters):
     """Own-price elasticity: estimator, prior and pooling."""
 
     prior_mean: float = Field(
-        -1.5, ge=-10, le=0, description="Mean of the prior of own-price elasticity."
+        -1.5, ge=-10, le=0, description="Mean of the prior of the assortment's own-price elasticity."
     )
     prior_sd: float = Field(0.5, gt=0, le=5, description="Standard deviation of that prior.")
     block_days: int = Field(

@@ -38,7 +38,7 @@ class FittedBaseline:
         state = trace_levels(panel, [origin]).states[origin]
         scale = level_forecast(state, panel, plan.dates)
         mean = _POINT[self.name](panel, state, plan.dates)
-        return self.intervals.forecast(dates=plan.dates, mean=mean, scale=scale)
+        return self.intervals.forecast(dates=plan.dates, mean=mean, centre=mean, scale=scale)
 
     def to_files(self) -> dict[str, bytes]:
         """One JSON file."""
@@ -69,7 +69,7 @@ class Baseline:
             )
             pairs.append(np.stack([actual[cells], mean[cells], scale[cells]]))
         actual, mean, scale = np.concatenate(pairs, axis=1)
-        intervals = IntervalCalibration.fit(actual=actual, mean=mean, scale=scale)
+        intervals = IntervalCalibration.fit(actual=actual, centre=mean, scale=scale)
         return FittedBaseline(name=self.name, intervals=intervals)
 
 

@@ -1,9 +1,9 @@
 r"""Prediction intervals from held-out errors: conformal quantiles in classes of the mean.
 
-For held-out pairs the standardised error :math:`z = (y - \hat y)/s` is pooled in classes of the
-scale :math:`s`, its 10, 50 and 90 % quantiles are kept, and a forecast's quantile is
-:math:`\max(0, \hat y + s z_q)` (split conformal prediction with classes: Vovk, Gammerman and
-Shafer 2005; Mondrian). No distribution is assumed, so skew and excess zeros come from the data.
+For held-out pairs the standardised error :math:`z = (y - \hat y)/s` around a point forecast is
+pooled in classes of the scale :math:`s`, its 10, 50 and 90 % quantiles are kept, and a forecast's
+quantile is :math:`\max(0, \hat y + s z_q)` (split conformal prediction within classes: Vovk,
+Gammerman and Shafer 2005). No distribution is assumed, so skew and excess zeros come from the data.
 """
 
 from __future__ import annotations
@@ -39,22 +39,24 @@ class IntervalCalibration:
     quantiles: Floats
 
     @classmethod
-    def fit(cls, *, actual: Floats, mean: Floats, scale: Floats) -> IntervalCalibration:
+    def fit(cls, *, actual: Floats, centre: Floats, scale: Floats) -> IntervalCalibration:
         """Calibrate on held-out cells, each (n,), all finite and ``scale`` above zero."""
         if actual.size < 10:
             return cls(centres=np.zeros(1), quantiles=np.asarray([_WITHOUT_ERRORS]))
-        z = (actual - mean) / scale
+        z = (actual - centre) / scale
         order = np.argsort(scale, kind="stable")
         parts = np.array_split(order, int(np.clip(actual.size // _PER_CLASS, 1, _CLASSES)))
         centres = np.asarray([np.log(scale[part]).mean() for part in parts])
         quantiles = np.asarray([np.quantile(z[part], PROBABILITIES) for part in parts])
         return cls(centres=centres, quantiles=quantiles)
 
-    def forecast(self, *, dates: NDArray[np.datetime64], mean: Floats, scale: Floats) -> Forecast:
-        """Forecast with quantiles around ``mean`` (S, H), the classes interpolated."""
+    def forecast(
+        self, *, dates: NDArray[np.datetime64], mean: Floats, centre: Floats, scale: Floats
+    ) -> Forecast:
+        """Forecast with quantiles around ``centre`` (S, H), the classes interpolated."""
         position = np.log(scale)
         low, mid, high = (
-            np.maximum(mean + scale * np.interp(position, self.centres, column), 0.0)
+            np.maximum(centre + scale * np.interp(position, self.centres, column), 0.0)
             for column in self.quantiles.T
         )
         mid, high = np.maximum(low, mid), np.maximum(np.maximum(low, mid), high)

@@ -22,6 +22,7 @@ from pricing_assets.core.forecast.levels import (
     group_mean,
     weekday,
 )
+from pricing_assets.core.forecast.price_response import PriceResponse
 from pricing_assets.core.panel import FuturePlan, Panel
 
 Floats = NDArray[np.float64]
@@ -31,6 +32,8 @@ SAME_WEEKDAY_WEEKS = (4, 8, 13)
 _RECENT_WEEKS = 13
 _HOLIDAY_REACH = 7
 _SMALL = 0.05
+_SLOW_SHARE = 0.02
+_BASE_FLOOR = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Design:
 
     Attributes:
         features: (S, H, F) float32, NaN unknown, columns as :func:`feature_names`.
-        base: (S, H) forecast of SES x weekday, above zero, to which a model's ratio applies.
+        base: (S, H) SES x weekday x price effect, above zero, to which a model's ratio applies.
     """
 
     features: NDArray[np.float32]
@@ -50,6 +53,9 @@ def feature_names() -> tuple[str, ...]:
     """Names of the F features, in the order of :attr:`Design.features`."""
     return (*_HISTORY_NAMES, *_TARGET_NAMES, *CATEGORICAL)
 
+
+ANNUAL = ("week_of_year", "last_year", "group_last_year")
+"""Features of the time of year."""
 
 CATEGORICAL = ("category", "brand", "store")
 """Integer-coded series attributes."""
@@ -97,6 +103,7 @@ _TARGET_NAMES = (
     "holiday",
     "days_to_holiday",
     "days_from_holiday",
+    "log_effect",
 )
 
 
@@ -137,6 +144,7 @@ def build_design(
     *,
     demand: Floats,
     state: LevelState,
+    response: PriceResponse,
     plan: FuturePlan,
     codes: AttributeCodes,
 ) -> Design:
@@ -144,13 +152,18 @@ def build_design(
 
     Args:
         panel: what is known; its T is the origin.
-        demand: (S, T) de-censored demand.
+        demand: (S, T) de-censored demand without the effect of price and promotion.
         state: levels as of the origin.
+        response: effect of price and promotion.
     """
-    base = np.maximum(level_forecast(state, panel, plan.dates), 1e-3)
+    log_effect = response.log_effect(plan)
+    base = steady_base(state, panel, plan) * np.exp(log_effect)
     series, horizon = base.shape
     history = _history_features(panel, demand, state)
-    target = _target_features(panel, demand=demand, state=state, plan=plan, base=base)
+    target = [
+        *_target_features(panel, demand=demand, state=state, plan=plan, base=base),
+        log_effect,
+    ]
     attributes = codes.encode(panel)
     features = np.empty(
         (series, horizon, history.shape[1] + len(target) + attributes.shape[1]), np.float32
@@ -160,6 +173,13 @@ def build_design(
         features[:, :, number] = column
     features[:, :, -attributes.shape[1] :] = attributes[:, None, :]
     return Design(features=features, base=base)
+
+
+def steady_base(state: LevelState, panel: Panel, plan: FuturePlan) -> Floats:
+    """SES x weekday kept off zero by the slowest level, so that no ratio to it is extreme."""
+    base = level_forecast(state, panel, plan.dates)
+    slowest = state.ladder[:, :1]
+    return np.asarray(base + _SLOW_SHARE * slowest + _BASE_FLOOR)
 
 
 def _history_features(panel: Panel, demand: Floats, state: LevelState) -> Floats:
@@ -198,7 +218,7 @@ def _history_features(panel: Panel, demand: Floats, state: LevelState) -> Floats
 def _target_features(
     panel: Panel, *, demand: Floats, state: LevelState, plan: FuturePlan, base: Floats
 ) -> list[Floats]:
-    """Columns as :data:`_TARGET_NAMES`, each broadcastable to (S, H)."""
+    """Columns as :data:`_TARGET_NAMES` but the last, each broadcastable to (S, H)."""
     horizon = base.shape[1]
     days = plan.dates.astype("datetime64[D]")
     year_start = days.astype("datetime64[Y]").astype("datetime64[D]")

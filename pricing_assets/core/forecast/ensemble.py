@@ -1,6 +1,6 @@
-r"""Weighted mean of LightGBM and SES x weekday, the weight from horizons held out of the fit.
+r"""Weighted mean of LightGBM and the base that it started from, SES x weekday x price effect.
 
-With held-out means :math:`g` (LightGBM) and :math:`b` (SES x weekday) the weight is the least
+With means :math:`g` (LightGBM) and :math:`b` (base) of held-out horizons the weight is the least
 squares solution of :math:`y - b = w (g - b)` with the negative binomial's variance
 :math:`b + \phi b^2` as weights, kept within [0, 1] (Bates and Granger 1969).
 """
@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from pricing_assets.core.bundle import ModelBundle, json_bytes
 from pricing_assets.core.forecast import lightgbm
-from pricing_assets.core.forecast.baselines import level_forecast
 from pricing_assets.core.forecast.calibration import IntervalCalibration
 from pricing_assets.core.forecast.interface import METADATA_FILE, Forecast
-from pricing_assets.core.forecast.levels import demand_dispersion, trace_levels
+from pricing_assets.core.forecast.levels import demand_dispersion
 from pricing_assets.core.panel import FuturePlan, Panel
 from pricing_assets.core.settings import PricingSettings
 
@@ -45,11 +44,11 @@ class FittedEnsemble:
 
     def predict(self, panel: Panel, plan: FuturePlan) -> Forecast:
         """Forecast the plan by the weighted mean of the members."""
-        origin = panel.shape[1]
-        state = trace_levels(panel, [origin]).states[origin]
-        base = np.maximum(level_forecast(state, panel, plan.dates), 1e-3)
-        mean = self.weight * self.boosted.mean(panel, plan) + (1 - self.weight) * base
-        return self.intervals.forecast(dates=plan.dates, mean=mean, scale=mean)
+        points = self.boosted.points(panel, plan)
+        mean = self.weight * points.mean + (1 - self.weight) * points.base
+        return self.intervals.forecast(
+            dates=plan.dates, mean=mean, centre=points.median, scale=mean
+        )
 
     def to_files(self) -> dict[str, bytes]:
         """LightGBM's files, with the weight and intervals in the JSON state."""
@@ -77,7 +76,7 @@ class Ensemble:
             actual=held.actual, first=held.mean, second=held.base, phi=demand_dispersion(panel)
         )
         mean = weight * held.mean + (1 - weight) * held.base
-        intervals = IntervalCalibration.fit(actual=held.actual, mean=mean, scale=mean)
+        intervals = IntervalCalibration.fit(actual=held.actual, centre=held.median, scale=mean)
         return FittedEnsemble(boosted=held.fitted, weight=weight, intervals=intervals)
 
 

@@ -4,9 +4,11 @@ Simple exponential smoothing of demand divided by its weekday index,
 
 .. math:: \ell_t = \ell_{t-1} + \alpha_t\,(y_t / w_{d(t)} - \ell_{t-1}),
 
-run once over all periods for a ladder of :math:`\alpha`; each series takes the one with the least
-discounted one-step squared error so far. Nothing at period t looks past t, so the state recorded
-at an origin is what was known then.
+run once over all periods for a ladder of :math:`\alpha`. The level is a mean over the ladder with
+weights that fall with each rung's discounted one-step squared error, half of it the series' own
+and half the median over series: choosing one rung by its own error alone was measurably worse
+(weighted RMSSE 0.843 against 0.834 on the M5 subset). Nothing at period t looks past t, so the
+state recorded at an origin is what was known then.
 
 A censored cell says only that demand was at least what was sold; it enters as
 :math:`E[D \mid D \ge y]` of a negative binomial at the current level (the E-step of EM; Tobin
@@ -22,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import nbinom
 
+from pricing_assets.core.forecast.price_response import PriceResponse
 from pricing_assets.core.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -35,6 +38,7 @@ _INDEX_EVERY = 28
 _INDEX_PRIOR_UNITS = 60.0
 _INDEX_FLOOR = 0.05
 _ERROR_MEMORY = 0.995
+_ERROR_SHARPNESS = 20.0
 _LIKES_PRIOR_DAYS = 5.0
 
 
@@ -62,12 +66,12 @@ class DemandHistory:
     Attributes:
         states: origin (periods known) -> state.
         demand: (S, T) NaN where not on sale or where nothing is learned.
-        expected: (S, T) one-step expectation of demand made before each period.
+        adjusted: (S, T) demand divided by the effect of that period's price and promotion.
     """
 
     states: dict[int, LevelState]
     demand: Floats
-    expected: Floats
+    adjusted: Floats
 
 
 def weekday(dates: NDArray[np.datetime64]) -> Integers:
@@ -75,24 +79,28 @@ def weekday(dates: NDArray[np.datetime64]) -> Integers:
     return np.asarray((dates.astype("datetime64[D]").astype(np.int64) + 3) % 7)
 
 
-def trace_levels(panel: Panel, origins: Sequence[int]) -> DemandHistory:
+def trace_levels(
+    panel: Panel, origins: Sequence[int], *, response: PriceResponse | None = None
+) -> DemandHistory:
     """Run the smoothing over the panel and record the state at each origin.
 
     Args:
         origins: numbers of periods known, each between 0 and T.
+        response: takes the effect of price and promotion out of the level; none where None.
     """
     periods = panel.shape[1]
-    smoother = _Smoother.start(panel)
+    smoother = _Smoother.start(panel, response)
     wanted = set(origins)
     states: dict[int, LevelState] = {}
     for period in range(periods + 1):
         if period % max(1, _INDEX_EVERY // panel.period_days) == 0 or period in wanted:
             smoother.refresh_index(period)
+            smoother.reweigh()
         if period in wanted:
             states[period] = smoother.state()
         if period < periods:
             smoother.step(period)
-    return DemandHistory(states=states, demand=smoother.demand, expected=smoother.expected)
+    return DemandHistory(states=states, demand=smoother.demand, adjusted=smoother.adjusted)
 
 
 @dataclass(slots=True)
@@ -104,14 +112,16 @@ class _Smoother:
     group: Integers
     dispersion: float
     demand: Floats
-    expected: Floats
+    adjusted: Floats
+    effect: Floats
     ladder: Floats
     errors: Floats
+    weights: Floats
     count: Floats
     index: Floats
 
     @classmethod
-    def start(cls, panel: Panel) -> _Smoother:
+    def start(cls, panel: Panel, response: PriceResponse | None) -> _Smoother:
         series, periods = panel.shape
         weights = len(ALPHAS)
         return cls(
@@ -120,9 +130,15 @@ class _Smoother:
             group=group_codes(panel),
             dispersion=demand_dispersion(panel) if panel.censored.any() else 0.0,
             demand=np.full((series, periods), np.nan),
-            expected=np.full((series, periods), np.nan),
+            adjusted=np.full((series, periods), np.nan),
+            effect=(
+                np.ones((series, periods))
+                if response is None
+                else np.exp(response.log_effect(panel))
+            ),
             ladder=np.zeros((series, weights)),
             errors=np.zeros((series, weights)),
+            weights=np.full((series, weights), 1.0 / weights),
             count=np.zeros(series),
             index=np.ones((series, 7)),
         )
@@ -131,20 +147,28 @@ class _Smoother:
         if self.panel.grain == "day" and period > 0:
             start = max(0, period - _INDEX_DAYS)
             self.index = weekday_index(
-                self.demand[:, start:period], self.phase[start:period], self.group
+                self.adjusted[:, start:period], self.phase[start:period], self.group
             )
 
+    def reweigh(self) -> None:
+        """Weights of the rungs from their errors so far."""
+        least = self.errors.min(axis=1, keepdims=True)
+        seen = least[:, 0] > 0
+        if seen.any():
+            excess = np.where(seen[:, None], self.errors / np.where(least > 0, least, 1.0) - 1, 0)
+            shared = np.median(excess[seen], axis=0)[None, :]
+            weights = np.exp(-_ERROR_SHARPNESS * np.minimum(0.5 * (excess + shared), 10.0))
+            self.weights = weights / weights.sum(axis=1, keepdims=True)
+
     def best(self) -> Floats:
-        choice = self.errors.argmin(axis=1)
-        return np.asarray(self.ladder[np.arange(len(choice)), choice])
+        return np.asarray((self.weights * self.ladder).sum(axis=1))
 
     def step(self, period: int) -> None:
-        index = self.index[:, self.phase[period]]
-        expected = self.best() * index
-        self.expected[:, period] = expected
-        demand = self._observed(period, expected)
+        effect, index = self.effect[:, period], self.index[:, self.phase[period]]
+        demand = self._observed(period, self.best() * index * effect)
         self.demand[:, period] = demand
-        value = (demand / index)[:, None]
+        self.adjusted[:, period] = demand / effect
+        value = (demand / (index * effect))[:, None]
         seen = np.isfinite(value)
         gap = np.where(seen, value - self.ladder, 0.0)
         rate = np.maximum(np.asarray(ALPHAS)[None, :], 1.0 / (self.count[:, None] + 1.0))

@@ -1,13 +1,14 @@
 r"""LightGBM over all series, direct multi-horizon, on the count scale.
 
-The model is a ratio to SES x weekday: with base forecast :math:`b`,
+Both boosters learn a ratio to the base forecast :math:`b` (SES x weekday x price effect). The mean
 
-.. math:: E[y] = b \exp f(x),
+.. math:: E[y] = b \exp f(x)
 
-fitted by the Poisson likelihood with :math:`\log b` as the starting score, which is consistent
+is fitted by the Poisson likelihood with :math:`\log b` as the starting score, which is consistent
 for the mean of any count (Gourieroux, Monfort and Trognon 1984), so that sums are unbiased where
-a model of logs is not. Rows are weighted by :math:`1/(1 + \phi b)`, the negative binomial's
-quasi-likelihood weight. Intervals come from horizons held out of a first fit.
+a model of logs is not. The median is fitted by the absolute error of
+:math:`\log\frac{y + c}{b + c}`, which a few great promotions do not pull up. Intervals are
+conformal around the median, from horizons held out of a first fit.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pricing_assets.core.bundle import ModelBundle, json_bytes
 from pricing_assets.core.errors import IntegrityError
 from pricing_assets.core.forecast.calibration import IntervalCalibration
 from pricing_assets.core.forecast.design import (
+    ANNUAL,
     CATEGORICAL,
     AttributeCodes,
     Design,
@@ -31,74 +33,116 @@ from pricing_assets.core.forecast.design import (
     feature_names,
 )
 from pricing_assets.core.forecast.interface import METADATA_FILE, Forecast
-from pricing_assets.core.forecast.levels import DemandHistory, demand_dispersion, trace_levels
-from pricing_assets.core.forecast.windows import (
-    actual_plan,
-    held_out_origins,
-    horizon_periods,
-    usable_cells,
-)
+from pricing_assets.core.forecast.levels import trace_levels
+from pricing_assets.core.forecast.price_response import fit_price_response
+from pricing_assets.core.forecast.training_rows import RowBuilder, TrainingRows, build_rows
+from pricing_assets.core.forecast.windows import held_out_origins, horizon_periods, usable_cells
 from pricing_assets.core.panel import FuturePlan, Panel
-from pricing_assets.core.settings import ForecastParameters, PricingSettings
+from pricing_assets.core.settings import PricingSettings
 
 Floats = NDArray[np.float64]
 
 NAME = "lightgbm"
-BOOSTER_FILE = "mean.lgb.txt"
+MEAN_FILE = "mean.lgb.txt"
+MEDIAN_FILE = "median.lgb.txt"
 
 _HOLDOUTS = 2
 _LEAST_ROWS = 400
+_LEAVES_OF_ALL_ROWS = 3000
 _RATIO_BOUND = 3.0
+_OFFSET = 0.5
+_ANNUAL_DAYS = 3 * 364
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Point forecasts, each (S, H) units a period.
+
+    Attributes:
+        mean: LightGBM's expected demand.
+        median: LightGBM's median demand.
+        base: SES x weekday x price effect, which both started from.
+    """
+
+    mean: Floats
+    median: Floats
+    base: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Boosters:
+    """The two boosters and the names of the features they read.
+
+    Attributes:
+        mean: Poisson booster of the ratio to the base.
+        median: absolute-error booster of the log ratio.
+        features: columns of the design that were given.
+    """
+
+    mean: lgb.Booster
+    median: lgb.Booster
+    features: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FittedLightGbm:
-    """A trained booster; without one (too little history) the forecast is SES x weekday.
+    """Trained boosters; without them (too little history) the forecast is the base.
 
     Attributes:
-        booster_text: LightGBM's text model, or None.
+        texts: LightGBM's text models by file name; empty without boosters.
+        features: names of the features that the boosters read.
         codes: integer codes of the series attributes.
         intervals: calibration on held-out horizons.
     """
 
-    booster_text: str | None
+    texts: dict[str, str]
+    features: tuple[str, ...]
     codes: AttributeCodes
     intervals: IntervalCalibration
     name: str = NAME
 
-    def mean(self, panel: Panel, plan: FuturePlan) -> Floats:
-        """Expected demand, (S, H) units a period."""
+    def points(self, panel: Panel, plan: FuturePlan) -> Points:
+        """Point forecasts of the plan at its prices, promotions and calendar."""
         origin = panel.shape[1]
-        history = trace_levels(panel, [origin])
+        response = fit_price_response(panel)
+        history = trace_levels(panel, [origin], response=response)
         design = build_design(
             panel,
-            demand=history.demand,
+            demand=history.adjusted,
             state=history.states[origin],
+            response=response,
             plan=plan,
             codes=self.codes,
         )
-        text = self.booster_text
-        booster = None if text is None else lgb.Booster(model_str=text)
-        return predict_mean(booster, design)
+        return predict_points(self._boosters(), design)
 
     def predict(self, panel: Panel, plan: FuturePlan) -> Forecast:
         """Forecast the plan at its prices, promotions and calendar."""
-        mean = self.mean(panel, plan)
-        return self.intervals.forecast(dates=plan.dates, mean=mean, scale=mean)
+        points = self.points(panel, plan)
+        return self.intervals.forecast(
+            dates=plan.dates, mean=points.mean, centre=points.median, scale=points.mean
+        )
 
     def to_files(self) -> dict[str, bytes]:
-        """JSON state and LightGBM's text model."""
+        """JSON state and LightGBM's text models."""
         state = {
             "forecaster": self.name,
-            "has_booster": self.booster_text is not None,
-            "features": list(feature_names()),
+            "boosters": sorted(self.texts),
+            "features": list(self.features),
             "codes": {name: list(values) for name, values in self.codes.values.items()},
             "intervals": self.intervals.to_json(),
         }
-        files = {METADATA_FILE: json_bytes(state)}
-        if self.booster_text is not None:
-            files[BOOSTER_FILE] = self.booster_text.encode("utf-8")
-        return files
+        texts = {name: text.encode("utf-8") for name, text in self.texts.items()}
+        return {METADATA_FILE: json_bytes(state), **texts}
+
+    def _boosters(self) -> Boosters | None:
+        if not self.texts:
+            return None
+        return Boosters(
+            mean=lgb.Booster(model_str=self.texts[MEAN_FILE]),
+            median=lgb.Booster(model_str=self.texts[MEDIAN_FILE]),
+            features=self.features,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,137 +163,97 @@ class HeldOutFit:
 
     Attributes:
         fitted: the model trained on everything.
-        actual, mean, base: (n,) held-out units, LightGBM's mean and SES x weekday.
+        actual, mean, median, base: (n,) held-out units and point forecasts.
     """
 
     fitted: FittedLightGbm
     actual: Floats
     mean: Floats
+    median: Floats
     base: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    features: NDArray[np.float32]
-    base: Floats
-    target: Floats
 
 
 def fit_with_holdout(panel: Panel, *, settings: PricingSettings) -> HeldOutFit:
-    """Train on all origins; calibrate on the last horizons by a fit that never saw them."""
-    horizon = horizon_periods(panel, settings.horizon_days)
-    tests = held_out_origins(panel.shape[1], horizon=horizon, count=_HOLDOUTS)
-    early = training_origins(tests[0], horizon=horizon, parameters=settings.forecast)
-    late = training_origins(panel.shape[1], horizon=horizon, parameters=settings.forecast)
-    history = trace_levels(panel, sorted({*tests, *early, *late}))
-    codes = AttributeCodes.learn(panel)
-    phi = demand_dispersion(panel)
-    builder = _RowBuilder(panel, history, codes, horizon, settings)
-    first = train_booster(builder.rows(early, end=tests[0]), phi=phi, settings=settings)
-    pairs = [builder.held_out(first, origin) for origin in tests]
-    actual, mean, base = np.concatenate(pairs, axis=1)
-    final = train_booster(builder.rows(late, end=panel.shape[1]), phi=phi, settings=settings)
-    fitted = FittedLightGbm(
-        booster_text=None if final is None else final.model_to_string(),
-        codes=codes,
-        intervals=IntervalCalibration.fit(actual=actual, mean=mean, scale=mean),
-    )
-    return HeldOutFit(fitted=fitted, actual=actual, mean=mean, base=base)
+    """Train on all origins; calibrate on the last horizons by a fit that never saw them.
 
-
-def training_origins(end: int, *, horizon: int, parameters: ForecastParameters) -> tuple[int, ...]:
-    """Origins whose targets lie before ``end``, going back from it, ascending.
-
-    In a short history the origins move closer, down to a third of it.
+    The first fit takes half the rows: it sets weights and intervals only.
     """
-    first = max(1, min(4 * horizon, end // 3))
-    last = max(end - horizon, (2 * end) // 3, 1)
-    spacing = max(1, min(horizon, (last - first) // max(1, parameters.training_origins - 1)))
-    origins = [last - spacing * back for back in range(parameters.training_origins)]
-    return tuple(sorted({origin for origin in origins if origin >= min(first, last)}))
+    horizon = horizon_periods(panel, settings.horizon_days)
+    periods = panel.shape[1]
+    tests = held_out_origins(periods, horizon=horizon, count=_HOLDOUTS)
+    codes = AttributeCodes.learn(panel)
+    half = max(1, settings.forecast.max_rows // 2)
+    builder = build_rows(panel, end=tests[0], tests=tests, codes=codes, settings=settings)
+    first = train_boosters(builder.rows(limit=half), panel=panel, settings=settings)
+    pairs = [_held_out(builder, first, origin) for origin in tests]
+    actual, mean, median, base = np.concatenate(pairs, axis=1)
+    builder = build_rows(panel, end=periods, tests=(), codes=codes, settings=settings)
+    rows = builder.rows(limit=settings.forecast.max_rows)
+    final = train_boosters(rows, panel=panel, settings=settings)
+    fitted = FittedLightGbm(
+        texts=_texts(final),
+        features=() if final is None else final.features,
+        codes=codes,
+        intervals=IntervalCalibration.fit(actual=actual, centre=median, scale=mean),
+    )
+    return HeldOutFit(fitted=fitted, actual=actual, mean=mean, median=median, base=base)
 
 
-@dataclass(frozen=True, slots=True)
-class _RowBuilder:
-    panel: Panel
-    history: DemandHistory
-    codes: AttributeCodes
-    horizon: int
-    settings: PricingSettings
+def train_boosters(
+    rows: TrainingRows, *, panel: Panel, settings: PricingSettings
+) -> Boosters | None:
+    """Mean and median boosters; None where the rows are too few to learn from.
 
-    def design(self, origin: int) -> Design:
-        return build_design(
-            self.panel.until(origin),
-            demand=self.history.demand[:, :origin],
-            state=self.history.states[origin],
-            plan=actual_plan(self.panel, origin=origin, horizon=self.horizon),
-            codes=self.codes,
-        )
-
-    def rows(self, origins: Sequence[int], *, end: int) -> _Rows:
-        """Cells with a known demand before ``end``, thinned at random to the settings' limit."""
-        rng = np.random.default_rng(self.settings.seed)
-        share = max(1, self.settings.forecast.max_rows // max(1, len(origins)))
-        parts = [self._origin_rows(origin, end=end, limit=share, rng=rng) for origin in origins]
-        return _Rows(
-            features=np.concatenate([part.features for part in parts]),
-            base=np.concatenate([part.base for part in parts]),
-            target=np.concatenate([part.target for part in parts]),
-        )
-
-    def _origin_rows(self, origin: int, *, end: int, limit: int, rng: np.random.Generator) -> _Rows:
-        design = self.design(origin)
-        width = min(self.horizon, end - origin, self.panel.shape[1] - origin)
-        target = self.history.demand[:, origin : origin + width]
-        chosen = np.flatnonzero(np.isfinite(target).ravel())
-        if chosen.size > limit:
-            chosen = np.sort(rng.choice(chosen, size=limit, replace=False))
-        features = design.features[:, :width].reshape(-1, design.features.shape[2])
-        return _Rows(
-            features=features[chosen],
-            base=design.base[:, :width].ravel()[chosen],
-            target=target.ravel()[chosen],
-        )
-
-    def held_out(self, booster: lgb.Booster | None, origin: int) -> Floats:
-        """(3, n): actual, LightGBM's mean and the base over the usable cells after ``origin``."""
-        design = self.design(origin)
-        mean = predict_mean(booster, design)
-        span = slice(origin, origin + mean.shape[1])
-        usable = usable_cells(self.panel)[:, span]
-        actual = self.panel.units[:, span]
-        return np.stack([actual[usable], mean[usable], design.base[usable]])
-
-
-def train_booster(rows: _Rows, *, phi: float, settings: PricingSettings) -> lgb.Booster | None:
-    """Poisson booster of the ratio to the base; None where the rows are too few to learn from."""
+    Features of the time of year are left out of a history under three years: with a year seen
+    once or twice they tell a date, not a season.
+    """
     if rows.target.size < _LEAST_ROWS or not rows.target.any():
         return None
-    names = list(feature_names())
-    data = lgb.Dataset(
-        rows.features,
-        label=rows.target,
-        init_score=np.log(rows.base),
-        weight=1.0 / (1.0 + phi * rows.base),
-        feature_name=names,
+    short = panel.shape[1] * panel.period_days < _ANNUAL_DAYS
+    names = tuple(name for name in feature_names() if not (short and name in ANNUAL))
+    log_ratio = np.log((rows.target + _OFFSET) / (rows.base + _OFFSET))
+    mean = _dataset(rows, names, label=rows.target, init_score=np.log(rows.base))
+    median = _dataset(rows, names, label=log_ratio, init_score=None)
+    count = rows.target.size
+    return Boosters(
+        mean=_train(mean, "poisson", rows=count, settings=settings),
+        median=_train(median, "l1", rows=count, settings=settings),
+        features=names,
+    )
+
+
+def _dataset(
+    rows: TrainingRows, names: Sequence[str], *, label: Floats, init_score: Floats | None
+) -> lgb.Dataset:
+    return lgb.Dataset(
+        rows.features[:, _columns(names)],
+        label=label,
+        init_score=init_score,
+        feature_name=list(names),
         categorical_feature=[names.index(name) for name in CATEGORICAL],
-        free_raw_data=True,
         params={"max_bin": 127, "verbosity": -1},
     )
-    rounds = settings.forecast.n_estimators
-    return lgb.train(booster_parameters(settings), data, num_boost_round=rounds)
 
 
-def booster_parameters(settings: PricingSettings) -> dict[str, object]:
-    """LightGBM's parameters: seeded and deterministic."""
+def _train(
+    data: lgb.Dataset, objective: str, *, rows: int, settings: PricingSettings
+) -> lgb.Booster:
+    parameters = booster_parameters(settings, objective=objective, rows=rows)
+    return lgb.train(parameters, data, num_boost_round=settings.forecast.n_estimators)
+
+
+def booster_parameters(
+    settings: PricingSettings, *, objective: str, rows: int
+) -> dict[str, object]:
+    """LightGBM's parameters: seeded and deterministic; leaves grow with the number of rows."""
     forecast = settings.forecast
     return {
-        "objective": "poisson",
+        "objective": objective,
         "learning_rate": forecast.learning_rate,
         "num_leaves": forecast.num_leaves,
-        "min_data_in_leaf": forecast.min_data_in_leaf,
-        "feature_fraction": 0.6,
-        "bagging_fraction": 0.7,
+        "min_data_in_leaf": max(forecast.min_data_in_leaf, rows // _LEAVES_OF_ALL_ROWS),
+        "feature_fraction": 0.5,
+        "bagging_fraction": 0.5,
         "bagging_freq": 1,
         "lambda_l2": 5.0,
         "max_bin": 127,
@@ -261,29 +265,61 @@ def booster_parameters(settings: PricingSettings) -> dict[str, object]:
     }
 
 
-def predict_mean(booster: lgb.Booster | None, design: Design) -> Floats:
-    """Expected demand, (S, H): the base times the learned ratio, which is bounded."""
-    if booster is None:
-        return design.base
-    flat = design.features.reshape(-1, design.features.shape[2])
-    score = np.asarray(booster.predict(flat, raw_score=True, num_threads=1))
-    ratio = np.exp(np.clip(score, -_RATIO_BOUND, _RATIO_BOUND))
-    return np.asarray(design.base * ratio.reshape(design.base.shape))
+def predict_points(boosters: Boosters | None, design: Design) -> Points:
+    """Point forecasts, (S, H): the base times the learned ratios, which are bounded."""
+    base = design.base
+    if boosters is None:
+        return Points(mean=base, median=base, base=base)
+    flat = design.features.reshape(-1, design.features.shape[2])[:, _columns(boosters.features)]
+    mean = base * _ratio(boosters.mean, flat).reshape(base.shape)
+    shifted = (base + _OFFSET) * _ratio(boosters.median, flat).reshape(base.shape)
+    return Points(mean=mean, median=np.maximum(shifted - _OFFSET, 0.0), base=base)
 
 
 def load(bundle: ModelBundle, state: dict[str, Any]) -> FittedLightGbm:
     """Rebuild from a bundle; ``state`` is its parsed JSON.
 
     Raises:
-        IntegrityError: the model was trained on other features than this version builds.
+        IntegrityError: the model was trained on features that this version does not build.
     """
-    if state["features"] != list(feature_names()):
+    unknown = sorted(set(state["features"]) - set(feature_names()))
+    if unknown:
         raise IntegrityError(
-            "the LightGBM model was trained on other features than this version builds; "
-            "train it again"
+            f"the LightGBM model was trained on features that this version does not build "
+            f"({', '.join(unknown)}); train it again"
         )
     return FittedLightGbm(
-        booster_text=bundle.text(BOOSTER_FILE) if state["has_booster"] else None,
+        texts={name: bundle.text(name) for name in state["boosters"]},
+        features=tuple(state["features"]),
         codes=AttributeCodes({name: tuple(values) for name, values in state["codes"].items()}),
         intervals=IntervalCalibration.from_json(state["intervals"]),
     )
+
+
+def _held_out(builder: RowBuilder, boosters: Boosters | None, origin: int) -> Floats:
+    """(4, n): actual, mean, median and base over the usable cells after ``origin``."""
+    points = predict_points(boosters, builder.design(origin))
+    span = slice(origin, origin + points.mean.shape[1])
+    usable = usable_cells(builder.panel)[:, span]
+    actual = builder.panel.units[:, span]
+    values = (actual, points.mean, points.median, points.base)
+    return np.stack([value[usable] for value in values])
+
+
+def _ratio(booster: lgb.Booster, flat: NDArray[np.float32]) -> Floats:
+    score = np.asarray(booster.predict(flat, raw_score=True, num_threads=1), np.float64)
+    return np.exp(np.clip(score, -_RATIO_BOUND, _RATIO_BOUND))
+
+
+def _columns(names: Sequence[str]) -> list[int]:
+    position = {name: number for number, name in enumerate(feature_names())}
+    return [position[name] for name in names]
+
+
+def _texts(boosters: Boosters | None) -> dict[str, str]:
+    if boosters is None:
+        return {}
+    return {
+        MEAN_FILE: boosters.mean.model_to_string(),
+        MEDIAN_FILE: boosters.median.model_to_string(),
+    }
