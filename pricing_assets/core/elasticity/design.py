@@ -93,6 +93,24 @@ def substitutes_mean(values: Floats, present: NDArray[np.bool_], market: Integer
     return np.asarray(np.where(others > 0, mean, 0.0))
 
 
+def product_traits(panel: Panel, design: PriceDesign) -> Floats:
+    """Log markup, log price and log volume of each series, (S, k), standardised in its category.
+
+    A trait that is unknown for a series is its category's mean; one that never varies is left out.
+    """
+    volume = design.units.sum(axis=1) / np.maximum(design.usable.sum(axis=1), 1)
+    markup = design.current_price / np.where(panel.current_cost() > 0, panel.current_cost(), np.nan)
+    columns = [np.log(markup), np.log(design.current_price), np.log(volume + 0.1)]
+    kept = []
+    for column in columns:
+        known = np.isfinite(column)
+        centre = _category_mean(np.where(known, column, 0.0), known, design.category)
+        value = np.where(known, column - centre, 0.0)
+        if value.std() > 1e-6:
+            kept.append(value / value.std())
+    return np.stack(kept, axis=1) if kept else np.zeros((len(volume), 0))
+
+
 def time_blocks(design: PriceDesign, *, periods: int) -> Integers:
     """Block of each usable cell in row-major order, numbered 0.. without gaps.
 
@@ -106,6 +124,11 @@ def time_blocks(design: PriceDesign, *, periods: int) -> Integers:
     row, period = np.nonzero(design.usable)
     key = row.astype(np.int64) * (length + 1) + period // size[row]
     return np.asarray(np.unique(key, return_inverse=True)[1], dtype=np.int64)
+
+
+def _category_mean(values: Floats, known: NDArray[np.bool_], category: Integers) -> Floats:
+    total, count = np.bincount(category, values), np.bincount(category, known)
+    return np.asarray((total / np.maximum(count, 1.0))[category])
 
 
 def _relative(price: Floats, current: Floats) -> Floats:

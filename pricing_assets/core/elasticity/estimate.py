@@ -19,6 +19,7 @@ from pricing_assets.core.demand import box_cox_step
 from pricing_assets.core.elasticity.design import (
     PriceDesign,
     price_design,
+    product_traits,
     substitutes_mean,
 )
 from pricing_assets.core.elasticity.instruments import EndogeneityControl, endogeneity_control
@@ -86,6 +87,7 @@ def estimate_elasticities(panel: Panel, *, settings: PricingSettings) -> Elastic
         standard_error=fit.standard_error,
         product=design.product,
         category=design.category,
+        traits=product_traits(panel, design),
         prior_mean=parameters.prior_mean,
         prior_sd=parameters.prior_sd,
     )
