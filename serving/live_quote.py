@@ -7,9 +7,11 @@ Pure. Each part of the context can move the price one way only, by construction:
 * rival: with :math:`k = \epsilon_{rival} / -\epsilon` clipped to [0, 0.5], demand is read at the
   effective price :math:`p\,(r/r_0)^{-k}`. Its elasticity part is log-supermodular in (p, r) for a
   curvature >= 0, so the best price never falls in r (Topkis 1978). The published price moves by
-  the ratio of the best prices at r and at r0, so that what was held for risk stays near its hold;
+  the ratio of the best prices at r and at r0, so that what the table weighed (risk, substitutes)
+  still counts;
 * promotion and weekday scale demand, and so count through the stock;
-* another current price, cost or objective repeats the price table's search on its own terms.
+* another current price, cost or objective has guard rails and a best price of its own; the
+  published price moves by the ratio of the best prices on the request's terms and the table's.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pricing_assets.core.expected_sales import objective_margin, probability_worse
+from pricing_assets.core.expected_sales import objective_margin
 from pricing_assets.core.guardrails import PriceBounds, Rule, candidate_prices, sentence
 from pricing_assets.core.settings import Objective, PricingSettings
 from serving.context import WEEKDAYS, Context
@@ -32,7 +34,9 @@ from serving.quote import (
     check_plausible,
     finite_or,
     guarded,
+    in_minor,
     nearest_price,
+    published_bounds,
     published_quote,
 )
 
@@ -114,7 +118,7 @@ class _LiveQuote:
 
     def answer(self) -> Quote:
         """The base price, moved by the rival, raised by the stock, guarded."""
-        base = self._searched() if self.context.changed_terms else self.row.published_minor
+        base = self._base()
         moved = self._moved_by_rival(base)
         minor = max(moved, self._least_for_stock())
         draft = Quote(
@@ -142,44 +146,49 @@ class _LiveQuote:
         given = self.context.unit_cost
         return self.demand.curve.unit_cost if given is None else given
 
-    def _searched(self) -> int:
-        """The price table's search: the best price that is not too likely to be worse."""
-        value = self._log_value(rival=False)
-        if value is None:
-            return self.hold
-        worse = probability_worse(
-            self.demand.curves,
-            price=self._major(self.prices)[None, :],
-            baseline=self._major([self.hold]),
-            unit_cost=np.array([self._cost]),
-            available=np.array([np.inf]),
-            objective=self._objective,
-        )[0]
-        held = value[np.searchsorted(self.prices, self.hold)]
-        safe = (worse <= self.settings.price_table.hold_above_p_worse) & (value > held)
-        best = int(self.prices[np.argmax(np.where(safe, value, -np.inf))])
-        return best if safe.any() else self.hold
+    def _base(self) -> int:
+        """The published price, moved to the request's own terms where they differ.
 
-    def _log_value(self, *, rival: bool) -> Floats | None:
-        """(k,) log of the expected objective; None where profit is asked and no cost is known."""
-        prices = self._major(self.prices)
-        if self._objective == "profit" and not np.isfinite(self._cost):
-            return None
-        margin = objective_margin(
-            prices, unit_cost=np.asarray(self._cost), objective=self._objective
-        )
-        with np.errstate(divide="ignore"):
-            gain = np.log(np.maximum(margin, 0.0))
-        return np.asarray(gain + self.demand.log_units(prices, rival=rival))
+        A price that the table holds stays held: at the request's current price.
+        """
+        published, context = self.row.published_minor, self.context
+        if not context.changed_terms:
+            return published
+        held = published == in_minor(self.row.current_price, self.row.exponent)
+        known = self.prices if held else self._published_prices()
+        before = self._best(known, objective=self.row.objective, cost=self.demand.curve.unit_cost)
+        after = self._best(self.prices, objective=self._objective, cost=self._cost)
+        return self._moved(self.hold if held else published, before=before, after=after)
 
     def _moved_by_rival(self, base: int) -> int:
         if self.demand.rival_scale == 1.0:
             return base
-        known, now = self._log_value(rival=False), self._log_value(rival=True)
-        if known is None or now is None:
-            return base
-        before, after = self.prices[np.argmax(known)], self.prices[np.argmax(now)]
-        return base if before == after else nearest_price(self.prices, base * (after / before))
+        objective, cost = self._objective, self._cost
+        before = self._best(self.prices, objective=objective, cost=cost)
+        after = self._best(self.prices, objective=objective, cost=cost, rival=True)
+        return self._moved(base, before=before, after=after)
+
+    def _moved(self, start: int, *, before: int | None, after: int | None) -> int:
+        """The allowed price nearest to ``start`` moved by the ratio of two best prices."""
+        ratio = 1.0 if before is None or after is None else after / before
+        return nearest_price(self.prices, start * ratio)
+
+    def _best(
+        self, minor: Minors, *, objective: Objective, cost: float, rival: bool = False
+    ) -> int | None:
+        """The best of ``minor``; None where profit is asked and no cost is known."""
+        prices = self._major(minor)
+        if objective == "profit" and not np.isfinite(cost):
+            return None
+        margin = objective_margin(prices, unit_cost=np.asarray(cost), objective=objective)
+        with np.errstate(divide="ignore"):
+            value = np.log(np.maximum(margin, 0.0)) + self.demand.log_units(prices, rival=rival)
+        return int(minor[np.argmax(value)])
+
+    def _published_prices(self) -> Minors:
+        """Allowed prices under the published guard rails, the published one among them."""
+        prices = allowed_prices(published_bounds(self.row), settings=self.settings)
+        return np.union1d(prices, [self.row.published_minor])
 
     def _least_for_stock(self) -> int:
         """Lowest allowed price at which the stock lasts; the highest where it lasts at none."""

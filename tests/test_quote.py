@@ -209,12 +209,32 @@ def test_another_current_price_brings_its_own_guard_rails() -> None:
     assert answer.source == "live"
 
 
-def test_the_search_repeated_finds_the_best_price() -> None:
-    published = row(elasticity=-2.5, sd=0.01, curvature=0.0, cost=12.0)
-    answer = quote(published, Context(current_price=19.0), settings=SETTINGS)
-    assert answer.recommended_price == pytest.approx(12.0 * 2.5 / 1.5, abs=0.6)
-    units = quote(published, Context(objective="market_share"), settings=SETTINGS)
-    assert units.recommended_price < answer.recommended_price
+def test_on_other_terms_the_published_price_moves_with_the_best_one() -> None:
+    best = row(elasticity=-2.5, sd=0.0, curvature=0.0, cost=13.0, share=1.0)
+    assert best.recommended_price == 24.0  # 13 * 2.5 / 1.5 = 21.7 is best; the table went beyond
+    cheaper = quote(best, Context(unit_cost=11.0), settings=SETTINGS)
+    assert cheaper.recommended_price == pytest.approx(24.0 * 11 / 13, abs=1.0)
+    units = quote(best, Context(objective="market_share"), settings=SETTINGS)
+    assert units.recommended_price < cheaper.recommended_price
+
+
+def test_a_current_price_a_cent_off_changes_nothing_much() -> None:
+    published = row(share=0.9, elasticity=-2.0)
+    for near in (19.99, 20.01):
+        answer = quote(published, Context(current_price=near), settings=SETTINGS)
+        assert answer.recommended_price == published.recommended_price
+
+
+def test_a_held_price_stays_held_at_the_request_s_current_price() -> None:
+    held = replace(row(), recommended_price=20.0, current_price=20.0)
+    answer = quote(held, Context(current_price=22.5), settings=SETTINGS)
+    assert answer.recommended_price == 22.5
+
+
+def test_bounds_that_held_the_table_back_move_with_the_current_price() -> None:
+    capped = row(elasticity=-1.1, curvature=0.0, share=1.0, cost=16.0)
+    raised = quote(capped, Context(current_price=24.0), settings=SETTINGS)
+    assert raised.recommended_price > capped.recommended_price
 
 
 @pytest.mark.parametrize("given_price", [0.19, 2.0, 200.0, 1e6])
