@@ -176,7 +176,7 @@ def _cautions(
         if shared[row]:
             verb = "gain" if rows.spillover[row] > 0 else "lose"
             parts.append(
-                f"substitutes: similar products {verb} {abs(rows.spillover[row]):,.0f} of {noun}"
+                f"substitutes: similar products {verb} {_amount(rows.spillover[row])} of {noun}"
             )
         if near[row]:
             side = "dearer" if gap[row] > 0 else "cheaper"
@@ -190,3 +190,9 @@ def _cautions(
             parts.append("extrapolation: the price is outside the prices seen so far")
         lines.append("; ".join(parts))
     return lines
+
+
+def _amount(value: float) -> str:
+    """A size without sign: whole numbers from ten up, two digits below."""
+    size = abs(value)
+    return f"{size:,.0f}" if size >= 10 else f"{size:.2g}"

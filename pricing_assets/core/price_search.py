@@ -19,6 +19,7 @@ A smaller step that is safe is preferred to the best step that is not.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,9 @@ Indices = NDArray[np.int64]
 
 CHUNK_CELLS = 1 << 18
 """Products times candidates valued at once; bounds memory whatever the catalogue's size."""
+
+ROUNDING = 1e-9
+"""Gains below this share of what is held are rounding, and count as none."""
 
 MAX_SWEEPS = 12
 """Turns of each product at most; a few are enough for the ascent to stop by itself."""
@@ -126,6 +130,23 @@ class Turn:
     others: Floats
 
 
+class RowChooser(Protocol):
+    """Chooses the prices of some rows in turn; one for each kind of device."""
+
+    def __call__(
+        self,
+        curves: DemandCurves,
+        candidates: Floats,
+        *,
+        facts: PriceFacts,
+        turn: Turn,
+        objective: Objective,
+        parameters: PriceTableParameters,
+    ) -> PriceChoice:
+        """Prices of m rows, all arguments of m rows."""
+        ...
+
+
 def choose_prices(
     curves: DemandCurves,
     candidates: Floats,
@@ -133,6 +154,7 @@ def choose_prices(
     facts: PriceFacts,
     objective: Objective,
     parameters: PriceTableParameters,
+    chooser: RowChooser | None = None,
 ) -> PriceChoice:
     """Search the candidates of n products.
 
@@ -143,7 +165,9 @@ def choose_prices(
         facts: costs, stock, substitutes, and which rows may change.
         objective: what is maximised.
         parameters: risk and least gain.
+        chooser: the device's; the NumPy reference, ``choose_rows``, where None.
     """
+    choose = choose_rows if chooser is None else chooser
     blank = np.zeros(len(curves))
     found = PriceChoice(candidates[:, 0].copy(), blank.copy(), blank.copy(), blank.copy())
     linked = facts.substitutes.linked
@@ -151,7 +175,7 @@ def choose_prices(
     def take_turn(rows: Indices) -> None:
         turn = present_turn(curves, found.price, facts=facts, objective=objective)
         for part in _chunks(rows, width=candidates.shape[1]):
-            chosen = _choose(
+            chosen = choose(
                 select(curves, part),
                 candidates[part],
                 facts=_some_facts(facts, part),
@@ -187,7 +211,7 @@ def present_turn(
     return Turn(price=price, demand_factor=factor, others=facts.substitutes.others_sum(worth))
 
 
-def _choose(
+def choose_rows(
     curves: DemandCurves,
     candidates: Floats,
     *,
@@ -196,6 +220,7 @@ def _choose(
     objective: Objective,
     parameters: PriceTableParameters,
 ) -> PriceChoice:
+    """The NumPy reference of ``RowChooser``: value all candidates, take the best safe one."""
     hold = candidates[:, 0]
     curves = scaled(curves, turn.demand_factor)
     margin = objective_margin(candidates, unit_cost=facts.unit_cost[:, None], objective=objective)
@@ -211,19 +236,21 @@ def _choose(
         objective=objective,
         spillover=spill,
     )
-    base = value[:, :1]
-    least = base + parameters.min_relative_uplift * np.abs(base)
-    worth = (value > least) & facts.changeable[:, None]
-    safe = worth & (worse <= parameters.hold_above_p_worse)
+    base = np.abs(value[:, :1])
+    gain = value - value[:, :1]
+    gain = np.where(np.abs(gain) <= ROUNDING * base, 0.0, gain)
+    free = facts.changeable[:, None]
+    safe = (gain > parameters.min_relative_uplift * base) & free
+    safe &= worse <= parameters.hold_above_p_worse
     rows = np.arange(len(hold))
-    picked = np.argmax(np.where(safe, value, -np.inf), axis=1)
-    best = np.argmax(np.where(facts.changeable[:, None], value, -np.inf), axis=1)
-    scale = np.where(base[:, 0] == 0, np.nan, np.abs(base[:, 0]))
+    picked = np.argmax(np.where(safe, gain, 0.0), axis=1)
+    best = np.argmax(np.where(free, gain, 0.0), axis=1)
+    scale = np.where(base[:, 0] == 0, np.nan, base[:, 0])
     return PriceChoice(
-        price=np.where(safe.any(axis=1), candidates[rows, picked], hold),
-        best_price=np.where(facts.changeable, candidates[rows, best], hold),
+        price=candidates[rows, picked],
+        best_price=candidates[rows, best],
         best_p_worse=worse[rows, best],
-        best_gain=(value[rows, best] - base[:, 0]) / scale,
+        best_gain=gain[rows, best] / scale,
     )
 
 

@@ -34,6 +34,7 @@ from pricing_assets.core.price_reasons import PricedRows, reasons
 from pricing_assets.core.price_search import (
     CHUNK_CELLS,
     PriceFacts,
+    RowChooser,
     Substitutes,
     choose_prices,
     present_turn,
@@ -51,7 +52,11 @@ STAMP_COLUMNS = ("table_version", "model_version", "data_version", "valid_from",
 
 
 def build_price_table(
-    curve_frame: pd.DataFrame, *, panel_facts: pd.DataFrame, settings: PricingSettings
+    curve_frame: pd.DataFrame,
+    *,
+    panel_facts: pd.DataFrame,
+    settings: PricingSettings,
+    chooser: RowChooser | None = None,
 ) -> pd.DataFrame:
     """The price table, one row for each row of ``curve_frame``, without publication's stamps.
 
@@ -72,6 +77,7 @@ def build_price_table(
         panel_facts: one row a product and store: product_id, store_id, current_price,
             unit_cost, map_price, on_hand, replenished.
         settings: objective, horizon, guard rails and risk.
+        chooser: the search on another device (``core.price_table_torch``); NumPy where None.
 
     Raises:
         MissingCostError: the objective is profit and no product has a unit cost.
@@ -94,7 +100,7 @@ def build_price_table(
     found = candidate_prices(
         bounds, ending=settings.guardrails.price_ending, k=settings.price_table.candidates
     )
-    return _priced(frame, bounds=bounds, found=found, settings=settings)
+    return _priced(frame, bounds=bounds, found=found, settings=settings, chooser=chooser)
 
 
 def _joined(curve_frame: pd.DataFrame, panel_facts: pd.DataFrame) -> pd.DataFrame:
@@ -154,7 +160,12 @@ def _substitutes(frame: pd.DataFrame, *, usable: Flags) -> Substitutes:
 
 
 def _priced(
-    frame: pd.DataFrame, *, bounds: PriceBounds, found: CandidatePrices, settings: PricingSettings
+    frame: pd.DataFrame,
+    *,
+    bounds: PriceBounds,
+    found: CandidatePrices,
+    settings: PricingSettings,
+    chooser: RowChooser | None,
 ) -> pd.DataFrame:
     """Choose, check, value and explain the price of every row."""
     curves, usable = _usable_curves(frame)
@@ -165,6 +176,7 @@ def _priced(
         facts=facts,
         objective=settings.objective,
         parameters=settings.price_table,
+        chooser=chooser,
     )
     ready = bounds.priceable
     minor = np.rint(to_minor(choice.price, exponent=bounds.exponent)).astype(np.int64)
