@@ -5,6 +5,7 @@ Belongs here: reading stored results and laying them out as text. No Dagster is 
 
 from __future__ import annotations
 
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ def _change_line(row: dict[str, Any]) -> str:
 def _reason(reasons: object) -> str:
     """The first reason, short enough for a line."""
     listed = list(reasons) if isinstance(reasons, list | tuple | np.ndarray) else [str(reasons)]
-    return str(listed[0])[:70] if listed else ""
+    return shorten(str(listed[0]), width=60, placeholder="…") if listed else ""
 
 
 def _accuracy_lines(backtest: pd.DataFrame) -> list[str]:

@@ -24,6 +24,9 @@ from serving.home import Home, load_settings
 
 LOOPBACK = "127.0.0.1"
 _STOP_SECONDS = 15.0
+_QUIET = ("--log-level", "warning")
+_BETA_NOTICE = "ignore:Parameter `backfill_policy`"
+"""Dagster says at each load that a parameter is beta; nobody can act on it."""
 
 
 def serve(home: Home, *, host: str | None, port: int | None) -> int:
@@ -47,7 +50,7 @@ def dev(home: Home, *, data: str | None, dagster_port: int, mlflow_port: int) ->
     home.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
     for port in (dagster_port, mlflow_port):
         refuse_taken_port(port)
-    values = home_environment(home=home, data=data)
+    values = {**home_environment(home=home, data=data), "PYTHONWARNINGS": _BETA_NOTICE}
     sys.stdout.write(
         f"Dagster  http://{LOOPBACK}:{dagster_port}\nMLflow   http://{LOOPBACK}:{mlflow_port}\n"
         "Ctrl-C stops both\n"
@@ -99,7 +102,7 @@ def refuse_taken_port(port: int, *, host: str = LOOPBACK) -> None:
 
 def _dagster_command(port: int) -> list[str]:
     workspace = str(ROOT / "workspace.yaml")
-    return [*_module("dagster"), "dev", "-w", workspace, "-h", LOOPBACK, "-p", str(port)]
+    return [*_module("dagster"), "dev", "-w", workspace, "-h", LOOPBACK, "-p", str(port), *_QUIET]
 
 
 def _mlflow_command(home: Home, port: int) -> list[str]:
@@ -139,7 +142,7 @@ def _child(
 
 def stop(process: subprocess.Popen[bytes]) -> None:
     """Stop a child and all that it started: asked first, then killed."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         try:
@@ -152,8 +155,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
-    """Wait until one of the children ends, or this process is told to stop."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    """Wait until one of the children ends, or a signal tells this process to stop."""
+    stopping = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, _interrupt) for number in stopping}
     try:
         while True:
             for process in processes:
@@ -164,7 +168,8 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(*_: object) -> None:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 Metadata = dict[str, Any]
 
-_PREVIEW_ROWS = 10
-_PREVIEW_CHARACTERS = 120
+_PREVIEW_ROWS = 5
+_PREVIEW_CHARACTERS = 40
+"""Dagster's page wraps a long text into a narrow, very high cell."""
 
 
 def table_metadata(frame: pd.DataFrame) -> Metadata:
@@ -112,7 +113,8 @@ def _cell(value: Any) -> float | int | str | bool:
         return int(value)
     if isinstance(value, float | np.floating):
         return round(float(value), 4) if np.isfinite(value) else str(value)
-    return str(value)[:_PREVIEW_CHARACTERS]
+    text = str(value)
+    return text if len(text) <= _PREVIEW_CHARACTERS else f"{text[: _PREVIEW_CHARACTERS - 1]}…"
 
 
 def _kind(value: float | int | str | bool) -> str:

@@ -111,7 +111,11 @@ class TrackingResource(dg.ConfigurableResource):
         mlflow.set_registry_uri(self.tracking_uri)
         client = mlflow.MlflowClient()
         if client.get_experiment_by_name(self.experiment) is None:
-            client.create_experiment(self.experiment, artifact_location=self.artifact_location)
+            client.create_experiment(
+                self.experiment,
+                artifact_location=self.artifact_location,
+                tags={"mlflow.experimentKind": "custom_model_development"},
+            )
         wrapped = self._enter(mlflow)
         run_id, experiment_id = wrapped.mlflow_run_id, wrapped.experiment.experiment_id
         url = f"{self.page}/#/experiments/{experiment_id}/runs/{run_id}"
