@@ -142,16 +142,20 @@ def test_a_weak_cost_is_refused_and_a_strong_one_used(
 ) -> None:
     _, panel, _ = studied
     design = price_design(panel)
-    strong = endogeneity_control(panel, design, min_first_stage_f=20, cost_is_instrument=True)
+    usual = PricingSettings().elasticity
+    strong = endogeneity_control(panel, design, parameters=usual, cost_is_instrument=True)
     assert strong.kind == "cost_control_function"
-    assert strong.first_stage_f > 20
-    refused = endogeneity_control(
-        panel, design, min_first_stage_f=strong.first_stage_f + 1, cost_is_instrument=True
-    )
+    assert strong.first_stage_f > usual.min_first_stage_f
+    stricter = usual.model_copy(update={"min_first_stage_f": strong.first_stage_f + 1})
+    refused = endogeneity_control(panel, design, parameters=stricter, cost_is_instrument=True)
     assert refused.kind == "regular_price_control"
-    derived = endogeneity_control(panel, design, min_first_stage_f=20, cost_is_instrument=False)
+    derived = endogeneity_control(panel, design, parameters=usual, cost_is_instrument=False)
     assert derived.kind == "regular_price_control"
     assert np.isnan(derived.first_stage_f)
+    none = usual.model_copy(update={"endogeneity_control": "none"})
+    assert not endogeneity_control(
+        panel, design, parameters=none, cost_is_instrument=True
+    ).values.any()
 
 
 def test_estimates_are_near_the_truth_and_their_intervals_cover(

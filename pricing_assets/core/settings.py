@@ -94,6 +94,16 @@ class ElasticityParameters(Parameters):
         description="Length in days of the product-by-time blocks around whose mean counts are "
         "linearised; longer for slow sellers.",
     )
+    curve_shape: Literal["auto", "constant", "semi_log"] = Field(
+        "auto",
+        description="Shape of the demand curve: chosen by likelihood for each category, or one of "
+        "constant elasticity and elasticity in proportion to price.",
+    )
+    endogeneity_control: Literal["auto", "regular_price", "none"] = Field(
+        "auto",
+        description="How prices that followed unseen demand are corrected for: auto takes a "
+        "strong cost instrument first, then promotions against the regular price.",
+    )
     min_first_stage_f: float = Field(
         20.0, ge=0, description="First-stage F below which cost is refused as an instrument."
     )

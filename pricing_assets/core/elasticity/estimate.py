@@ -31,7 +31,12 @@ from pricing_assets.core.panel import Panel
 from pricing_assets.core.settings import PricingSettings
 
 Floats = NDArray[np.float64]
-CURVATURES = (0.0, 0.5, 1.0, 1.5)
+CURVATURES: dict[str, tuple[float, ...]] = {
+    "auto": (0.0, 0.5, 1.0, 1.5),
+    "constant": (0.0,),
+    "semi_log": (1.0,),
+}
+"""Box-Cox curvatures tried for each setting of ``curve_shape``."""
 LEVEL_VARIANCES_PER_DAY = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016)
 Z90 = float(norm.ppf(0.95))
 
@@ -73,13 +78,14 @@ def estimate_elasticities(panel: Panel, *, settings: PricingSettings) -> Elastic
     control = endogeneity_control(
         panel,
         design,
-        min_first_stage_f=parameters.min_first_stage_f,
+        parameters=parameters,
         cost_is_instrument=not settings.ingestion.cost_is_derived_from_price,
     )
     linear = linearise_counts(design, block=max(parameters.block_days // panel.period_days, 2))
     names, columns = _shared_columns(design, control)
     level = _level_variance(design, linear, columns, panel.period_days)
-    fits = [_fit(design, linear, columns, names, curve, level) for curve in CURVATURES]
+    shapes = CURVATURES[parameters.curve_shape]
+    fits = [_fit(design, linear, columns, names, curve, level) for curve in shapes]
     best = _best_curvature(fits, design)
     fit = _pick(fits, best)
     pooled = pool_estimates(
@@ -93,7 +99,7 @@ def estimate_elasticities(panel: Panel, *, settings: PricingSettings) -> Elastic
     )
     sd = np.sqrt(pooled.sd**2 + fit.instability**2)
     mean, sd = below_zero(pooled.mean, sd)
-    frame = _frame(panel, design, fit, control, mean, sd, np.asarray(CURVATURES)[best])
+    frame = _frame(panel, design, fit, control, mean, sd, np.asarray(shapes)[best])
     return ElasticityEstimates(
         frame=frame,
         first_stage_f=control.first_stage_f,

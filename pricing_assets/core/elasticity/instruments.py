@@ -10,7 +10,7 @@ promotions there is none, and the estimate rests on the filter alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pricing_assets.core.elasticity.design import PriceDesign
 from pricing_assets.core.panel import Panel, carry_forward
+from pricing_assets.core.settings import ElasticityParameters
 
 Floats = NDArray[np.float64]
 ControlKind = Literal["cost_control_function", "regular_price_control", "none"]
@@ -42,19 +43,27 @@ class EndogeneityControl:
 
 
 def endogeneity_control(
-    panel: Panel, design: PriceDesign, *, min_first_stage_f: float, cost_is_instrument: bool
+    panel: Panel,
+    design: PriceDesign,
+    *,
+    parameters: ElasticityParameters,
+    cost_is_instrument: bool,
 ) -> EndogeneityControl:
     """Choose the control by the written rule: strong cost, else promotions, else none."""
     strength, residual = np.nan, None
-    if cost_is_instrument and np.isfinite(panel.unit_cost).any():
+    nothing = EndogeneityControl("none", np.zeros_like(design.regular), strength)
+    if parameters.endogeneity_control == "none":
+        return nothing
+    wanted = cost_is_instrument and parameters.endogeneity_control == "auto"
+    if wanted and np.isfinite(panel.unit_cost).any():
         strength, residual = _cost_residual(panel, design)
-    if residual is not None and strength >= min_first_stage_f:
+    if residual is not None and strength >= parameters.min_first_stage_f:
         return EndogeneityControl("cost_control_function", residual, strength)
     apart = np.abs(design.regular - design.log_price) > 1e-6
     promoted = float(np.mean(apart[design.usable])) if design.usable.any() else 0.0
     if promoted >= MIN_PROMOTION_SHARE:
         return EndogeneityControl("regular_price_control", design.regular, strength)
-    return EndogeneityControl("none", np.zeros_like(design.regular), strength)
+    return replace(nothing, first_stage_f=strength)
 
 
 def _cost_residual(panel: Panel, design: PriceDesign) -> tuple[float, Floats | None]:
