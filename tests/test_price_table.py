@@ -284,7 +284,6 @@ def test_a_category_is_priced_as_exhaustive_search_prices_it(share) -> None:
 
 
 def test_substitutes_raise_each_others_prices_and_their_uplifts_add_up() -> None:
-    """The sum of uplifts is the category's own to first order in the price changes."""
     rows = category()
     together = table_of(NEARLY_ANY_RISK, n=3, **rows)
     alone = table_of(NEARLY_ANY_RISK, n=3, **category(cross_elasticity=0.0))
@@ -293,7 +292,10 @@ def test_substitutes_raise_each_others_prices_and_their_uplifts_add_up() -> None
     prices = np.stack([together["recommended_price"], together["current_price"]])
     true = np.subtract(*category_profit(prices, rows).sum(axis=1))
     assert together["reasons"].str.contains("substitutes: similar products gain").all()
-    assert uplift == pytest.approx(true, rel=0.1)
+    assert uplift == pytest.approx(true, rel=1e-9)
+    gains = together["expected_profit"] - together["expected_profit_at_current"]
+    assert (together["profit_uplift_low_90"] <= gains).all()
+    assert (gains <= together["profit_uplift_high_90"]).all()
 
 
 def test_another_store_or_an_unnamed_category_shares_no_shoppers() -> None:
@@ -327,6 +329,14 @@ def test_risk_counts_what_substitutes_gain() -> None:
         rest = (((at - np.array(rows["unit_cost"])) * units * np.exp(mean))[1:]).sum()
         gains.append((first - 5.0) * units[0] * np.exp(draw * ratio[0]) + rest)
     assert table["p_worse"][0] == pytest.approx(np.mean(gains[0] < gains[1]), abs=0.01)
+
+
+def test_a_held_product_gains_by_its_neighbours_prices() -> None:
+    rows = category(elasticity_mean=[-1.5, -2.6, -2.0], elasticity_sd=[0.02, 0.02, 3.0])
+    table = table_of(PricingSettings(), n=3, **rows)
+    held = table.iloc[2]
+    assert held["decision"] == "hold" and held["p_worse"] == 0
+    assert 0 < held["profit_uplift_low_90"] < held["profit_uplift_high_90"]
 
 
 def test_a_large_category_settles_and_order_does_not_matter() -> None:
@@ -371,6 +381,7 @@ def test_a_current_price_below_the_floor_must_change() -> None:
 
 def test_endings_are_inside_the_search() -> None:
     row = row_of(elasticity_mean=-1.5)
+    assert "largest_decrease" not in row["reasons"]
     assert row["recommended_price"] == 11.99 and "largest_increase" in row["reasons"]
 
 

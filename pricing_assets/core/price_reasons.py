@@ -140,15 +140,15 @@ def _rules(rows: PricedRows, settings: PricingSettings) -> list[str]:
     bounds = rows.bounds
     grid = rows.found.prices[:, 1:]
     lowest, highest = grid.min(axis=1), grid.max(axis=1)
-    moved = rows.minor != bounds.current
-    at_floor = moved & ((rows.minor == bounds.floor) | (rows.minor == lowest))
-    at_ceiling = moved & ((rows.minor == bounds.ceiling) | (rows.minor == highest))
+    up, down = rows.minor > bounds.current, rows.minor < bounds.current
+    at_floor = (up | down) & (rows.minor == bounds.floor) | down & (rows.minor == lowest)
+    at_ceiling = (up | down) & (rows.minor == bounds.ceiling) | up & (rows.minor == highest)
     lines = []
     for row in range(len(rows.minor)):
         hit = [Rule(int(bounds.conflict[row]))]
         hit.append(Rule(int(bounds.floor_rule[row])) if at_floor[row] else Rule.NONE)
         hit.append(Rule(int(bounds.ceiling_rule[row])) if at_ceiling[row] else Rule.NONE)
-        missed = moved[row] and rows.found.ending_missed[row]
+        missed = rows.found.ending_missed[row] and bool(up[row] | down[row])
         hit.append(Rule.NO_PRICE_WITH_ENDING if missed else Rule.NONE)
         lines.append("; ".join(text[rule] for rule in hit if rule != Rule.NONE))
     return lines
