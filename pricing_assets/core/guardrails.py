@@ -252,8 +252,8 @@ def sentence(rule: Rule, *, settings: PricingSettings) -> str:
             f"no whole minor unit lies within {change} of the current price, so the nearest is used"
         ),
         Rule.NO_PRICE_WITH_ENDING: (
-            f"no price ending in {settings.guardrails.price_ending} lies between floor and "
-            "ceiling, so any price there is allowed"
+            f"no price with the ending {settings.guardrails.price_ending} lies between floor "
+            "and ceiling, so any price there is allowed"
         ),
         Rule.CURRENT_PRICE_OUTSIDE: "the current price is itself outside the guard rails",
         Rule.INVALID_CURRENT_PRICE: "there is no valid current price, so no price is set",

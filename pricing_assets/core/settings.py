@@ -84,7 +84,10 @@ class ElasticityParameters(Parameters):
     """Own-price elasticity: estimator, prior and pooling."""
 
     prior_mean: float = Field(
-        -1.5, ge=-10, le=0, description="Mean of the prior of the assortment's own-price elasticity."
+        -1.5,
+        ge=-10,
+        le=0,
+        description="Mean of the prior of the assortment's own-price elasticity.",
     )
     prior_sd: float = Field(0.5, gt=0, le=5, description="Standard deviation of that prior.")
     block_days: int = Field(
@@ -112,8 +115,10 @@ class ElasticityParameters(Parameters):
 class GuardRailParameters(Parameters):
     """Rules that every price obeys, in batch and at serving."""
 
-    price_ending: Literal["none", "99", "95", "9"] = Field(
-        "99", description="Ending in minor units of the last two digits (9: the last digit)."
+    price_ending: Literal["none", "auto", "99", "95", "9"] = Field(
+        "99",
+        description="Ending in minor units of the last two digits (9: the last digit). auto: 99 "
+        "where at least eight such prices lie inside the bounds, else 9.",
     )
     absolute_ceiling: float | None = Field(
         None, gt=0, description="No price above this, in currency units."
