@@ -57,22 +57,24 @@ def test_the_sensor_runs_once_for_each_state_of_the_folder(tmp_path: Path) -> No
 def _sense(
     instance: dg.DagsterInstance, tables: CachedRawTables, *, cursor: str | None
 ) -> dg.RunRequest | dg.SkipReason:
-    context = dg.build_sensor_context(
+    with dg.build_sensor_context(
         instance=instance,
         cursor=cursor,
         resources={"raw_tables": tables, "settings": SETTINGS},
-    )
-    result = new_raw_data(context)
+    ) as context:
+        result = new_raw_data(context)
     assert isinstance(result, dg.RunRequest | dg.SkipReason)
     return result
 
 
 def test_the_nightly_run_covers_every_month(tmp_path: Path) -> None:
     tables = write_sales(tmp_path / "raw", first="2024-01-01", days=70)
-    with dg.instance_for_test() as instance:
-        context = dg.build_schedule_context(
+    with (
+        dg.instance_for_test() as instance,
+        dg.build_schedule_context(
             instance=instance, resources={"raw_tables": tables, "settings": SETTINGS}
-        )
+        ) as context,
+    ):
         request = nightly(context)
     assert isinstance(request, dg.RunRequest)
     assert sorted(request.tags.values()) == ["2024-01", "2024-03"]
