@@ -60,7 +60,7 @@ class ForecastParameters(Parameters):
     model: Literal["auto", "ensemble", "lightgbm", "seasonal_naive", "ses_weekday"] = Field(
         "auto", description="Forecaster used for prices; auto takes the walk-forward winner."
     )
-    n_estimators: int = Field(150, ge=10, le=5000, description="Boosting rounds.")
+    n_estimators: int = Field(120, ge=10, le=5000, description="Boosting rounds.")
     learning_rate: float = Field(0.1, gt=0, le=1, description="Boosting step.")
     num_leaves: int = Field(31, ge=2, le=1024, description="Leaves of a tree.")
     min_data_in_leaf: int = Field(40, ge=1, description="Rows in a leaf.")
@@ -76,7 +76,7 @@ class ForecastParameters(Parameters):
         "cores is slower than one, because its threads wait by spinning.",
     )
     max_rows: int = Field(
-        150_000, ge=1000, description="Training rows above which cells are sampled."
+        80_000, ge=1000, description="Training rows above which cells are sampled."
     )
 
 

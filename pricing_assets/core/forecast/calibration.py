@@ -39,8 +39,15 @@ class IntervalCalibration:
     quantiles: Floats
 
     @classmethod
-    def fit(cls, *, actual: Floats, centre: Floats, scale: Floats) -> IntervalCalibration:
-        """Calibrate on held-out cells, each (n,), all finite and ``scale`` above zero."""
+    def fit(
+        cls, *, actual: Floats, centre: Floats, scale: Floats, keep_median: bool = False
+    ) -> IntervalCalibration:
+        """Calibrate on held-out cells, each (n,), all finite and ``scale`` above zero.
+
+        Args:
+            keep_median: ``centre`` is itself a median, so the 50 % quantile stays on it: a few
+                held-out horizons share shocks that would only shift it.
+        """
         if actual.size < 10:
             return cls(centres=np.zeros(1), quantiles=np.asarray([_WITHOUT_ERRORS]))
         z = (actual - centre) / scale
@@ -48,6 +55,9 @@ class IntervalCalibration:
         parts = np.array_split(order, int(np.clip(actual.size // _PER_CLASS, 1, _CLASSES)))
         centres = np.asarray([np.log(scale[part]).mean() for part in parts])
         quantiles = np.asarray([np.quantile(z[part], PROBABILITIES) for part in parts])
+        if keep_median:
+            quantiles[:, 1] = 0.0
+            quantiles = np.sort(quantiles, axis=1)
         return cls(centres=centres, quantiles=quantiles)
 
     def forecast(

@@ -76,7 +76,9 @@ class Ensemble:
             actual=held.actual, first=held.mean, second=held.base, phi=demand_dispersion(panel)
         )
         mean = weight * held.mean + (1 - weight) * held.base
-        intervals = IntervalCalibration.fit(actual=held.actual, centre=held.median, scale=mean)
+        intervals = IntervalCalibration.fit(
+            actual=held.actual, centre=held.median, scale=mean, keep_median=True
+        )
         return FittedEnsemble(boosted=held.fitted, weight=weight, intervals=intervals)
 
 

@@ -194,7 +194,9 @@ def fit_with_holdout(panel: Panel, *, settings: PricingSettings) -> HeldOutFit:
         texts=_texts(final),
         features=() if final is None else final.features,
         codes=codes,
-        intervals=IntervalCalibration.fit(actual=actual, centre=median, scale=mean),
+        intervals=IntervalCalibration.fit(
+            actual=actual, centre=median, scale=mean, keep_median=True
+        ),
     )
     return HeldOutFit(fitted=fitted, actual=actual, mean=mean, median=median, base=base)
 
@@ -211,33 +213,22 @@ def train_boosters(
         return None
     short = panel.shape[1] * panel.period_days < _ANNUAL_DAYS
     names = tuple(name for name in feature_names() if not (short and name in ANNUAL))
-    log_ratio = np.log((rows.target + _OFFSET) / (rows.base + _OFFSET))
-    mean = _dataset(rows, names, label=rows.target, init_score=np.log(rows.base))
-    median = _dataset(rows, names, label=log_ratio, init_score=None)
-    count = rows.target.size
-    return Boosters(
-        mean=_train(mean, "poisson", rows=count, settings=settings),
-        median=_train(median, "l1", rows=count, settings=settings),
-        features=names,
-    )
-
-
-def _dataset(
-    rows: TrainingRows, names: Sequence[str], *, label: Floats, init_score: Floats | None
-) -> lgb.Dataset:
-    return lgb.Dataset(
+    data = lgb.Dataset(
         rows.features[:, _columns(names)],
-        label=label,
-        init_score=init_score,
+        label=rows.target,
+        init_score=np.log(rows.base),
         feature_name=list(names),
         categorical_feature=[names.index(name) for name in CATEGORICAL],
         params={"max_bin": 127, "verbosity": -1},
     )
+    mean = _train(data, "poisson", settings=settings)
+    data.set_label(np.log((rows.target + _OFFSET) / (rows.base + _OFFSET)))
+    data.set_init_score(np.zeros(rows.target.size))
+    return Boosters(mean=mean, median=_train(data, "l1", settings=settings), features=names)
 
 
-def _train(
-    data: lgb.Dataset, objective: str, *, rows: int, settings: PricingSettings
-) -> lgb.Booster:
+def _train(data: lgb.Dataset, objective: str, *, settings: PricingSettings) -> lgb.Booster:
+    rows = data.construct().num_data()
     parameters = booster_parameters(settings, objective=objective, rows=rows)
     return lgb.train(parameters, data, num_boost_round=settings.forecast.n_estimators)
 
