@@ -36,12 +36,11 @@ def summary_lines(home: Home, finished: FinishedRun) -> list[str]:
 def learned_lines(home: Home) -> list[str]:
     """Accuracy against the baselines, elasticities, and the share of the oracle's uplift."""
     backtest = _stored(home, "forecast_backtest")
-    report = _stored(home, "evaluation_report")
     return [
         *_accuracy_lines(backtest),
         *_elasticity_lines(_stored(home, "own_price_elasticity")),
-        *_profit_lines(PriceStore(home.tables).read_current().prices.to_pandas()),
-        *_truth_lines(report.get("truth")),
+        *_price_lines(PriceStore(home.tables).read_current().prices.to_pandas()),
+        *_truth_lines(_stored(home, "evaluation_report")),
     ]
 
 
@@ -64,13 +63,19 @@ def largest_changes(home: Home, *, rows: int = _TOP) -> list[str]:
 
 def _change_line(row: dict[str, Any]) -> str:
     gain = row["expected_profit"] - row["expected_profit_at_current"]
-    interval = f"{row['profit_uplift_low_90']:+.1f} to {row['profit_uplift_high_90']:+.1f}"
+    low, high = row["profit_uplift_low_90"], row["profit_uplift_high_90"]
+    interval = f"{low:+.1f} to {high:+.1f}" if np.isfinite(low) else "-"
     return (
         f"{str(row['product_id'])[:12]:<12} {str(row['store_id'])[:8]:<8} "
         f"{row['current_price']:>9.2f} {row['recommended_price']:>9.2f} {row['change']:>+7.1%} "
-        f"{row['expected_profit']:>10.1f} {gain:>+9.1f} {interval:>22} "
-        f"{row['p_worse']:>8.2f}  {_reason(row['reasons'])}"
+        f"{_known(row['expected_profit'], '.1f'):>10} {_known(gain, '+.1f'):>9} {interval:>22} "
+        f"{_known(row['p_worse'], '.2f'):>8}  {_reason(row['reasons'])}"
     )
+
+
+def _known(value: float, form: str) -> str:
+    """The number, or a dash where it is not known (no cost, no profit)."""
+    return format(value, form) if np.isfinite(value) else "-"
 
 
 def _reason(reasons: object) -> str:
@@ -100,25 +105,39 @@ def _elasticity_lines(elasticities: pd.DataFrame) -> list[str]:
     ]
 
 
-def _profit_lines(prices: pd.DataFrame) -> list[str]:
+def _price_lines(prices: pd.DataFrame) -> list[str]:
     decisions = prices["decision"].value_counts()
     counts = ", ".join(f"{name} {count}" for name, count in decisions.items())
-    now, new = prices["expected_profit_at_current"].sum(), prices["expected_profit"].sum()
+    return [f"prices: {counts}; {_expectation(prices)}"]
+
+
+def _expectation(prices: pd.DataFrame) -> str:
+    known = prices[prices["expected_profit"].notna()]
+    if known.empty:
+        revenue = prices["expected_revenue"].sum()
+        return f"the model expects a revenue of {revenue:,.0f} (no cost is known, so no profit)"
+    now, new = known["expected_profit_at_current"].sum(), known["expected_profit"].sum()
     relative = f" ({new / now - 1:+.1%})" if now > 0 else ""
-    return [
-        f"prices: {counts}; the model expects a profit of {new:,.0f} against {now:,.0f} at the "
-        f"current prices{relative}"
-    ]
+    return (
+        f"the model expects a profit of {new:,.0f} against {now:,.0f} at the current "
+        f"prices{relative}"
+    )
 
 
-def _truth_lines(truth: dict[str, Any] | None) -> list[str]:
+def _truth_lines(report: dict[str, Any]) -> list[str]:
+    truth = report["truth"]
     if truth is None:
-        return []
+        return [report["claim"]]
+    share, regret = truth["share_of_oracle_uplift"], truth["regret"]
     return [
-        f"against the simulated truth: {truth['share_of_oracle_uplift']:.0%} of the oracle's "
-        f"uplift, regret {truth['regret']:.1%} of its profit; elasticity error "
-        f"{truth['elasticity_rmse']:.2f}, in its 90 % interval {truth['coverage_90']:.0%}"
+        f"against the simulated truth: {_percent(share)} of the oracle's uplift, regret "
+        f"{_percent(regret, digits=1)} of its profit; elasticity error "
+        f"{truth['elasticity_rmse']:.2f}, in its 90 % interval {_percent(truth['coverage_90'])}"
     ]
+
+
+def _percent(share: float | None, *, digits: int = 0) -> str:
+    return "unknown" if share is None else f"{share:.{digits}%}"
 
 
 def _stored(home: Home, asset: str) -> Any:
