@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pricing_assets.core.forecast.attributes import CATEGORICAL, AttributeCodes
 from pricing_assets.core.forecast.baselines import level_forecast
 from pricing_assets.core.forecast.levels import (
     ALPHAS,
@@ -56,9 +57,6 @@ def feature_names() -> tuple[str, ...]:
 
 ANNUAL = ("week_of_year", "last_year", "group_last_year")
 """Features of the time of year."""
-
-CATEGORICAL = ("category", "brand", "store")
-"""Integer-coded series attributes."""
 
 _HISTORY_NAMES = (
     "log_level",
@@ -105,38 +103,6 @@ _TARGET_NAMES = (
     "days_from_holiday",
     "log_effect",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class AttributeCodes:
-    """Integer codes of the series attributes; an unseen value is -1 (unknown).
-
-    Attributes:
-        values: attribute -> known values, position is the code.
-    """
-
-    values: dict[str, tuple[str, ...]]
-
-    @classmethod
-    def learn(cls, panel: Panel) -> AttributeCodes:
-        """Codes of the values that the panel holds."""
-        columns = {"category": "category", "brand": "brand", "store": "store_id"}
-        return cls(
-            {
-                name: tuple(sorted(panel.series[column].astype(str).unique()))
-                for name, column in columns.items()
-            }
-        )
-
-    def encode(self, panel: Panel) -> Floats:
-        """(S, 3) codes, NaN where unseen."""
-        columns = {"category": "category", "brand": "brand", "store": "store_id"}
-        coded = []
-        for name in CATEGORICAL:
-            lookup = {value: float(code) for code, value in enumerate(self.values[name])}
-            texts = panel.series[columns[name]].astype(str)
-            coded.append([lookup.get(text, np.nan) for text in texts])
-        return np.asarray(coded, np.float64).T
 
 
 def build_design(

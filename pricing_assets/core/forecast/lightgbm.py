@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 
 from pricing_assets.core.bundle import ModelBundle, json_bytes
 from pricing_assets.core.errors import IntegrityError
+from pricing_assets.core.forecast.attributes import CATEGORICAL, AttributeCodes
 from pricing_assets.core.forecast.calibration import IntervalCalibration
 from pricing_assets.core.forecast.design import (
     ANNUAL,
-    CATEGORICAL,
-    AttributeCodes,
     Design,
     build_design,
     feature_names,

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pricing_assets.core.forecast.design import AttributeCodes, Design, build_design
+from pricing_assets.core.forecast.attributes import AttributeCodes
+from pricing_assets.core.forecast.design import Design, build_design
 from pricing_assets.core.forecast.levels import DemandHistory, trace_levels
 from pricing_assets.core.forecast.price_response import PriceResponse, fit_price_response
 from pricing_assets.core.forecast.windows import actual_plan, horizon_periods
