@@ -48,18 +48,19 @@ def sales(
 ) -> dict[str, pd.DataFrame]:
     """Checked sales rows, one file a calendar month."""
     accepted = raw_tables.read(settings.settings())["sales"].accepted
-    month = month_of(accepted)
-    wanted = accepted[month.isin(list(context.partition_keys))]
+    by_month = dict(tuple(accepted.groupby(month_of(accepted))))
+    months = {key: by_month.get(key, accepted.iloc[:0]) for key in context.partition_keys}
     context.add_output_metadata(
         {
-            **table_metadata(wanted),
-            "months": len(context.partition_keys),
+            **table_metadata(accepted),
+            "dagster/row_count": sum(map(len, months.values())),
+            "months": len(months),
             "first_date": str(accepted["date"].min().date()),
             "last_date": str(accepted["date"].max().date()),
-            "products": int(wanted["product_id"].nunique()),
+            "products": int(accepted["product_id"].nunique()),
         }
     )
-    return {key: accepted[month == key] for key in context.partition_keys}
+    return months
 
 
 def _outs() -> dict[str, dg.AssetOut]:
@@ -137,8 +138,10 @@ def quarantine_within_limit(
 
 
 def month_of(sales_rows: pd.DataFrame) -> pd.Series:
-    """Partition key of each sales row, such as 2024-07."""
-    return sales_rows["date"].dt.strftime("%Y-%m")
+    """Partition key of each sales row, such as 2024-07; far faster than formatting each date."""
+    month = sales_rows["date"].dt.year * 12 + sales_rows["date"].dt.month - 1
+    names = {number: f"{number // 12:04d}-{number % 12 + 1:02d}" for number in month.unique()}
+    return month.map(names)
 
 
 def empty_table(name: str) -> pd.DataFrame:
