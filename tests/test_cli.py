@@ -176,6 +176,20 @@ def test_an_unknown_configuration_key_ends_with_2(
     assert len(error.splitlines()) == 1
 
 
+def test_profit_without_a_cost_says_what_to_do_before_anything_is_trained(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    raw = tmp_path / "raw"
+    main(["simulate", "--out", str(raw), "--products", "3", "--days", "60", "--format", "csv"])
+    (raw / "costs.csv").unlink()
+    products = pd.read_csv(raw / "products.csv")
+    products.drop(columns="unit_cost", errors="ignore").to_csv(raw / "products.csv", index=False)
+    assert main(["run", "--home", str(tmp_path / "home"), "--data", str(raw)]) == 2
+    lines = capfd.readouterr().err.strip().splitlines()
+    assert "objective: revenue" in lines[-1]
+    assert not any("forecast_test" in line for line in lines)
+
+
 def test_an_unknown_option_ends_with_2() -> None:
     with pytest.raises(SystemExit) as ended:
         main(["export", "--nope"])

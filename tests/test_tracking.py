@@ -10,8 +10,9 @@ import pytest
 from resources.tracking import MLFLOW_RUN_TAG, TrackingResource
 
 
-@pytest.fixture
-def tracking(tmp_path: Path) -> TrackingResource:
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> TrackingResource:
+    tmp_path: Path = tmp_path_factory.mktemp("tracking")
     return TrackingResource(
         tracking_uri=f"sqlite:///{tmp_path}/mlflow/mlflow.db",
         artifact_location=f"file://{tmp_path}/mlflow/artifacts",

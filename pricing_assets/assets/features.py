@@ -11,6 +11,7 @@ import pandas as pd
 
 from pricing_assets.core.features import build_panel
 from pricing_assets.core.panel import Panel
+from pricing_assets.core.price_table import require_costs
 from resources.asset_metadata import Metadata, check_metadata, line_plot, records_metadata
 from resources.settings import SettingsResource
 
@@ -45,7 +46,9 @@ def sales_panel(
         "planned_prices": planned_prices,
         "stores": stores,
     }
-    panel = build_panel(tables, settings.settings())
+    chosen = settings.settings()
+    panel = build_panel(tables, chosen)
+    require_costs(panel.unit_cost, objective=chosen.objective)
     context.add_output_metadata(_metadata(panel))
     return panel
 

@@ -51,6 +51,25 @@ STAMP_COLUMNS = ("table_version", "model_version", "data_version", "valid_from",
 """Columns of the contract that publication adds."""
 
 
+def require_costs(unit_cost: Floats, *, objective: Objective) -> None:
+    """Refuse a profit objective without any cost; ask early, before the models are trained.
+
+    Args:
+        unit_cost: of every product, any shape, currency units; NaN unknown.
+        objective: what a price maximises.
+
+    Raises:
+        MissingCostError: the objective is profit and every cost is unknown.
+    """
+    if objective == "profit" and unit_cost.size and np.isnan(unit_cost).all():
+        raise MissingCostError(
+            "the objective is profit, but no product has a unit cost. Provide one of: a column "
+            "unit_cost in products; a costs table (date, product_id, unit_cost); a mapping of "
+            'your own heading, columns: {products: {unit_cost: "Your heading"}}; or set '
+            "objective: revenue"
+        )
+
+
 def build_price_table(
     curve_frame: pd.DataFrame,
     *,
@@ -85,13 +104,7 @@ def build_price_table(
         GuardRailError: never, unless a rule is broken by this module itself.
     """
     frame = _joined(curve_frame, panel_facts)
-    if settings.objective == "profit" and len(frame) and frame["unit_cost"].isna().all():
-        raise MissingCostError(
-            "the objective is profit, but no product has a unit cost. Provide one of: a column "
-            "unit_cost in products; a costs table (date, product_id, unit_cost); a mapping of "
-            'your own heading, columns: {products: {unit_cost: "Your heading"}}; or set '
-            "objective: revenue"
-        )
+    require_costs(_floats(frame, "unit_cost"), objective=settings.objective)
     bounds = price_bounds(
         current_price=_floats(frame, "current_price"),
         unit_cost=_floats(frame, "unit_cost"),
