@@ -13,7 +13,6 @@ conformal around the median, from horizons held out of a first fit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,17 +24,22 @@ from pricing_assets.core.bundle import ModelBundle, json_bytes
 from pricing_assets.core.errors import IntegrityError
 from pricing_assets.core.forecast.attributes import CATEGORICAL, AttributeCodes
 from pricing_assets.core.forecast.calibration import IntervalCalibration
-from pricing_assets.core.forecast.design import (
-    ANNUAL,
-    Design,
-    build_design,
-    feature_names,
+from pricing_assets.core.forecast.design import Design, feature_names
+from pricing_assets.core.forecast.global_model import (
+    OFFSET,
+    HeldOutCells,
+    HeldOutFit,
+    Points,
+    feature_columns,
+    fit_twice,
 )
 from pricing_assets.core.forecast.interface import METADATA_FILE, Forecast
-from pricing_assets.core.forecast.levels import trace_levels
-from pricing_assets.core.forecast.price_response import fit_price_response
-from pricing_assets.core.forecast.training_rows import RowBuilder, TrainingRows, build_rows
-from pricing_assets.core.forecast.windows import held_out_origins, horizon_periods, usable_cells
+from pricing_assets.core.forecast.training_rows import (
+    LEAST_ROWS,
+    TrainingRows,
+    learned_features,
+    plan_design,
+)
 from pricing_assets.core.panel import FuturePlan, Panel
 from pricing_assets.core.settings import PricingSettings
 
@@ -45,27 +49,8 @@ NAME = "lightgbm"
 MEAN_FILE = "mean.lgb.txt"
 MEDIAN_FILE = "median.lgb.txt"
 
-_HOLDOUTS = 2
-_LEAST_ROWS = 400
 _LEAVES_OF_ALL_ROWS = 3000
 _RATIO_BOUND = 3.0
-_OFFSET = 0.5
-_ANNUAL_DAYS = 3 * 364
-
-
-@dataclass(frozen=True, slots=True)
-class Points:
-    """Point forecasts, each (S, H) units a period.
-
-    Attributes:
-        mean: LightGBM's expected demand.
-        median: LightGBM's median demand.
-        base: SES x weekday x price effect, which both started from.
-    """
-
-    mean: Floats
-    median: Floats
-    base: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +85,13 @@ class FittedLightGbm:
     intervals: IntervalCalibration
     name: str = NAME
 
-    def points(self, panel: Panel, plan: FuturePlan) -> Points:
-        """Point forecasts of the plan at its prices, promotions and calendar."""
-        origin = panel.shape[1]
-        response = fit_price_response(panel)
-        history = trace_levels(panel, [origin], response=response)
-        design = build_design(
-            panel,
-            demand=history.adjusted,
-            state=history.states[origin],
-            response=response,
-            plan=plan,
-            codes=self.codes,
-        )
+    def points_of(self, design: Design) -> Points:
+        """Point forecasts of a design."""
         return predict_points(self._boosters(), design)
 
     def predict(self, panel: Panel, plan: FuturePlan) -> Forecast:
         """Forecast the plan at its prices, promotions and calendar."""
-        points = self.points(panel, plan)
+        points = self.points_of(plan_design(panel, plan, codes=self.codes).design)
         return self.intervals.forecast(
             dates=plan.dates, mean=points.mean, centre=points.median, scale=points.mean
         )
@@ -153,67 +127,38 @@ class LightGbm:
 
     def fit(self, panel: Panel) -> FittedLightGbm:
         """Fit once without the last horizons to calibrate intervals, then on everything."""
-        return fit_with_holdout(panel, settings=self.settings).fitted
+        return self._fit(panel)[0]
 
+    def fit_with_holdout(self, panel: Panel) -> HeldOutFit:
+        """The same fit, and what its first pass predicted of the horizons held out of it."""
+        return HeldOutFit(*self._fit(panel))
 
-@dataclass(frozen=True, slots=True)
-class HeldOutFit:
-    """A fit, and what its first pass predicted of the horizons held out of it.
-
-    Attributes:
-        fitted: the model trained on everything.
-        actual, mean, median, base: (n,) held-out units and point forecasts.
-    """
-
-    fitted: FittedLightGbm
-    actual: Floats
-    mean: Floats
-    median: Floats
-    base: Floats
-
-
-def fit_with_holdout(panel: Panel, *, settings: PricingSettings) -> HeldOutFit:
-    """Train on all origins; calibrate on the last horizons by a fit that never saw them.
-
-    The first fit takes half the rows: it sets weights and intervals only.
-    """
-    horizon = horizon_periods(panel, settings.horizon_days)
-    periods = panel.shape[1]
-    tests = held_out_origins(periods, horizon=horizon, count=_HOLDOUTS)
-    codes = AttributeCodes.learn(panel)
-    half = max(1, settings.forecast.max_rows // 2)
-    builder = build_rows(panel, end=tests[0], tests=tests, codes=codes, settings=settings)
-    first = train_boosters(builder.rows(limit=half), panel=panel, settings=settings)
-    pairs = [_held_out(builder, first, origin) for origin in tests]
-    actual, mean, median, base = np.concatenate(pairs, axis=1)
-    builder = build_rows(panel, end=periods, tests=(), codes=codes, settings=settings)
-    rows = builder.rows(limit=settings.forecast.max_rows)
-    final = train_boosters(rows, panel=panel, settings=settings)
-    fitted = FittedLightGbm(
-        texts=_texts(final),
-        features=() if final is None else final.features,
-        codes=codes,
-        intervals=IntervalCalibration.fit(
-            actual=actual, centre=median, scale=mean, keep_median=True
-        ),
-    )
-    return HeldOutFit(fitted=fitted, actual=actual, mean=mean, median=median, base=base)
+    def _fit(self, panel: Panel) -> tuple[FittedLightGbm, HeldOutCells]:
+        fit = fit_twice(
+            panel,
+            settings=self.settings,
+            limit=self.settings.forecast.max_rows,
+            train=lambda rows: train_boosters(rows, panel=panel, settings=self.settings),
+            points=predict_points,
+        )
+        fitted = FittedLightGbm(
+            texts=_texts(fit.model),
+            features=() if fit.model is None else fit.model.features,
+            codes=fit.codes,
+            intervals=fit.held.intervals(),
+        )
+        return fitted, fit.held
 
 
 def train_boosters(
     rows: TrainingRows, *, panel: Panel, settings: PricingSettings
 ) -> Boosters | None:
-    """Mean and median boosters; None where the rows are too few to learn from.
-
-    Features of the time of year are left out of a history under three years: with a year seen
-    once or twice they tell a date, not a season.
-    """
-    if rows.target.size < _LEAST_ROWS or not rows.target.any():
+    """Mean and median boosters; None where the rows are too few to learn from."""
+    if rows.target.size < LEAST_ROWS or not rows.target.any():
         return None
-    short = panel.shape[1] * panel.period_days < _ANNUAL_DAYS
-    names = tuple(name for name in feature_names() if not (short and name in ANNUAL))
+    names = learned_features(panel)
     data = lgb.Dataset(
-        rows.features[:, _columns(names)],
+        rows.features[:, feature_columns(names)],
         label=rows.target,
         init_score=np.log(rows.base),
         feature_name=list(names),
@@ -221,7 +166,7 @@ def train_boosters(
         params={"max_bin": 127, "verbosity": -1},
     )
     mean = _train(data, "poisson", settings=settings)
-    data.set_label(np.log((rows.target + _OFFSET) / (rows.base + _OFFSET)))
+    data.set_label(np.log((rows.target + OFFSET) / (rows.base + OFFSET)))
     data.set_init_score(np.zeros(rows.target.size))
     return Boosters(mean=mean, median=_train(data, "l1", settings=settings), features=names)
 
@@ -260,10 +205,11 @@ def predict_points(boosters: Boosters | None, design: Design) -> Points:
     base = design.base
     if boosters is None:
         return Points(mean=base, median=base, base=base)
-    flat = design.features.reshape(-1, design.features.shape[2])[:, _columns(boosters.features)]
+    columns = feature_columns(boosters.features)
+    flat = design.features.reshape(-1, design.features.shape[2])[:, columns]
     mean = base * _ratio(boosters.mean, flat).reshape(base.shape)
-    shifted = (base + _OFFSET) * _ratio(boosters.median, flat).reshape(base.shape)
-    return Points(mean=mean, median=np.maximum(shifted - _OFFSET, 0.0), base=base)
+    shifted = (base + OFFSET) * _ratio(boosters.median, flat).reshape(base.shape)
+    return Points(mean=mean, median=np.maximum(shifted - OFFSET, 0.0), base=base)
 
 
 def load(bundle: ModelBundle, state: dict[str, Any]) -> FittedLightGbm:
@@ -286,24 +232,9 @@ def load(bundle: ModelBundle, state: dict[str, Any]) -> FittedLightGbm:
     )
 
 
-def _held_out(builder: RowBuilder, boosters: Boosters | None, origin: int) -> Floats:
-    """(4, n): actual, mean, median and base over the usable cells after ``origin``."""
-    points = predict_points(boosters, builder.design(origin))
-    span = slice(origin, origin + points.mean.shape[1])
-    usable = usable_cells(builder.panel)[:, span]
-    actual = builder.panel.units[:, span]
-    values = (actual, points.mean, points.median, points.base)
-    return np.stack([value[usable] for value in values])
-
-
 def _ratio(booster: lgb.Booster, flat: NDArray[np.float32]) -> Floats:
     score = np.asarray(booster.predict(flat, raw_score=True, num_threads=1), np.float64)
     return np.exp(np.clip(score, -_RATIO_BOUND, _RATIO_BOUND))
-
-
-def _columns(names: Sequence[str]) -> list[int]:
-    position = {name: number for number, name in enumerate(feature_names())}
-    return [position[name] for name in names]
 
 
 def _texts(boosters: Boosters | None) -> dict[str, str]:

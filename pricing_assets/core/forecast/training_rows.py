@@ -12,14 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricing_assets.core.forecast.attributes import AttributeCodes
-from pricing_assets.core.forecast.design import Design, build_design
+from pricing_assets.core.forecast.design import ANNUAL, Design, build_design, feature_names
 from pricing_assets.core.forecast.levels import DemandHistory, trace_levels
 from pricing_assets.core.forecast.price_response import PriceResponse, fit_price_response
 from pricing_assets.core.forecast.windows import actual_plan, horizon_periods
-from pricing_assets.core.panel import Panel
+from pricing_assets.core.panel import FuturePlan, Panel
 from pricing_assets.core.settings import ForecastParameters, PricingSettings
 
 Floats = NDArray[np.float64]
+
+LEAST_ROWS = 400
+"""Known cells below which nothing is learned and the forecast stays the base."""
+
+_ANNUAL_DAYS = 3 * 364
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +115,42 @@ def build_rows(
     response = fit_price_response(panel.until(end))
     history = trace_levels(panel, sorted({*tests, *origins}), response=response)
     return RowBuilder(panel, end, origins, history, response, codes, horizon, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDesign:
+    """What a fitted model reads to forecast a plan, as of the panel's end.
+
+    Attributes:
+        design: features and base of the plan's H periods.
+        history: levels and de-censored demand; its one state is the panel's end.
+    """
+
+    design: Design
+    history: DemandHistory
+
+
+def plan_design(panel: Panel, plan: FuturePlan, *, codes: AttributeCodes) -> PlannedDesign:
+    """Design of the plan at its prices, promotions and calendar."""
+    origin = panel.shape[1]
+    response = fit_price_response(panel)
+    history = trace_levels(panel, [origin], response=response)
+    design = build_design(
+        panel,
+        demand=history.adjusted,
+        state=history.states[origin],
+        response=response,
+        plan=plan,
+        codes=codes,
+    )
+    return PlannedDesign(design=design, history=history)
+
+
+def learned_features(panel: Panel) -> tuple[str, ...]:
+    """Names of the features to learn from, in the design's order.
+
+    Those of the time of year are left out of a history under three years: with a year seen once
+    or twice they tell a date, not a season.
+    """
+    short = panel.shape[1] * panel.period_days < _ANNUAL_DAYS
+    return tuple(name for name in feature_names() if not (short and name in ANNUAL))
