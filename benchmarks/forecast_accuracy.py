@@ -146,16 +146,15 @@ def mape_point(forecast: Forecast) -> Floats:
 def _forecasts(
     panel: Panel, forecaster: Forecaster, origin: int, horizon: int
 ) -> Iterator[tuple[str, Forecast, float]]:
-    """Model name, forecast and seconds; the ensemble's LightGBM comes with it."""
+    """Model name, forecast and seconds; the ensemble's members come with it."""
     print(f"  {forecaster.name} from {panel.dates[origin]}", file=sys.stderr, flush=True)
     known, plan = panel.until(origin), actual_plan(panel, origin=origin, horizon=horizon)
     start = time.perf_counter()
     fitted = forecaster.fit(known)
     forecast = fitted.predict(known, plan)
     yield fitted.name, forecast, time.perf_counter() - start
-    if isinstance(fitted, FittedEnsemble):
-        boosted = fitted.boosted
-        yield boosted.name, boosted.predict(known, plan), time.perf_counter() - start
+    for member in fitted.members if isinstance(fitted, FittedEnsemble) else ():
+        yield member.name, member.predict(known, plan), time.perf_counter() - start
 
 
 def _plain_scores(

@@ -13,7 +13,7 @@ from pricing_assets.core.bundle import ModelBundle, json_bytes
 from pricing_assets.core.errors import IntegrityError, InvalidSettingError
 from pricing_assets.core.forecast.baselines import naive_forecast
 from pricing_assets.core.forecast.calibration import IntervalCalibration
-from pricing_assets.core.forecast.ensemble import combination_weight
+from pricing_assets.core.forecast.ensemble import simplex_weights
 from pricing_assets.core.forecast.interface import FittedForecaster, Forecast
 from pricing_assets.core.forecast.levels import trace_levels
 from pricing_assets.core.forecast.training import FORECASTERS, load_forecaster, train_forecaster
@@ -164,13 +164,30 @@ def test_intervals_cover_what_they_claim() -> None:
     assert 0.77 < inside.mean() < 0.85
 
 
-def test_combination_weight_is_the_least_squares_one() -> None:
+def test_ensemble_weights_are_the_least_squares_ones_shrunk_to_equal() -> None:
     rng = np.random.default_rng(1)
     first, second = rng.uniform(5, 10, 5000), rng.uniform(5, 10, 5000)
-    actual = 0.7 * first + 0.3 * second
-    weight = combination_weight(actual=actual, first=first, second=second, phi=0.2)
-    assert weight == pytest.approx(0.7)
-    assert combination_weight(actual=first, first=first, second=first, phi=0.2) == 0.5
+    flat = np.ones(5000)
+    weights = simplex_weights(0.7 * first + 0.3 * second, forecasts=[first, second], precision=flat)
+    # Equal weights leave the error variance 0.04 d^2, which the penalty takes one percent of.
+    assert weights == pytest.approx([0.7, 0.3], abs=0.01)
+    assert simplex_weights(first, forecasts=[first, first], precision=flat) == pytest.approx(0.5)
+
+
+def test_ensemble_weights_stay_non_negative_and_add_up_to_one() -> None:
+    rng = np.random.default_rng(2)
+    truth = rng.uniform(5, 10, 400)
+    members = [truth + rng.normal(0, 1, 400), truth + rng.normal(0, 4, 400), 3 * truth]
+    weights = simplex_weights(truth, forecasts=members, precision=np.ones(400))
+    assert (weights >= 0).all() and weights.sum() == pytest.approx(1.0)
+    assert weights[0] > 0.8 and weights[2] == pytest.approx(0.0, abs=0.02)
+
+
+def test_ensemble_weights_of_no_held_out_cell_are_equal() -> None:
+    nothing = np.empty(0)
+    assert (
+        simplex_weights(nothing, forecasts=[nothing] * 4, precision=nothing).tolist() == [0.25] * 4
+    )
 
 
 def test_training_origins_lie_before_the_end_with_room_for_their_targets() -> None:

@@ -54,6 +54,21 @@ class ModelBundle:
             if own[name]["sha256"] != manifest[name]["sha256"]:
                 raise IntegrityError(f"model file '{name}' does not match its SHA-256; restore it")
 
+    def part(self, name: str) -> ModelBundle:
+        """The files of one model of several, as :func:`joined_files` named them.
+
+        Raises:
+            IntegrityError: the bundle holds no file of that model.
+        """
+        prefix = f"{name}."
+        return ModelBundle(
+            {
+                file.removeprefix(prefix): content
+                for file, content in self.files.items()
+                if file.startswith(prefix)
+            }
+        )
+
     def text(self, name: str) -> str:
         """Content of one file as UTF-8 text; IntegrityError where there is none."""
         if name not in self.files:
@@ -67,6 +82,15 @@ class ModelBundle:
             return json.loads(self.text(name))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise IntegrityError(f"model file '{name}' is not valid JSON: {error}") from error
+
+
+def joined_files(parts: Mapping[str, Mapping[str, bytes]]) -> dict[str, bytes]:
+    """Files of several models in one bundle: each name with its model's in front."""
+    return {
+        f"{name}.{file}": content
+        for name, files in parts.items()
+        for file, content in files.items()
+    }
 
 
 def json_bytes(value: object) -> bytes:

@@ -60,6 +60,11 @@ class ForecastParameters(Parameters):
     model: Literal["auto", "ensemble", "lightgbm", "seasonal_naive", "ses_weekday"] = Field(
         "auto", description="Forecaster used for prices; auto takes the walk-forward winner."
     )
+    ensemble_members: list[str] = Field(
+        ["lightgbm", "ses_price"],
+        description="Forecasters that the ensemble weighs; ses_price is the base that every "
+        "global model starts from.",
+    )
     n_estimators: int = Field(120, ge=10, le=5000, description="Boosting rounds.")
     learning_rate: float = Field(0.1, gt=0, le=1, description="Boosting step.")
     num_leaves: int = Field(31, ge=2, le=1024, description="Leaves of a tree.")

@@ -36,6 +36,7 @@ from pricing_assets.core.forecast.global_model import (
 from pricing_assets.core.forecast.interface import METADATA_FILE, Forecast
 from pricing_assets.core.forecast.training_rows import (
     LEAST_ROWS,
+    PlannedDesign,
     TrainingRows,
     learned_features,
     plan_design,
@@ -85,13 +86,13 @@ class FittedLightGbm:
     intervals: IntervalCalibration
     name: str = NAME
 
-    def points_of(self, design: Design) -> Points:
-        """Point forecasts of a design."""
-        return predict_points(self._boosters(), design)
+    def points_of(self, planned: PlannedDesign) -> Points:
+        """Point forecasts of a plan."""
+        return predict_points(self._boosters(), planned.design)
 
     def predict(self, panel: Panel, plan: FuturePlan) -> Forecast:
         """Forecast the plan at its prices, promotions and calendar."""
-        points = self.points_of(plan_design(panel, plan, codes=self.codes).design)
+        points = self.points_of(plan_design(panel, plan, codes=self.codes))
         return self.intervals.forecast(
             dates=plan.dates, mean=points.mean, centre=points.median, scale=points.mean
         )

@@ -29,10 +29,30 @@ def make_forecaster(name: str, *, settings: PricingSettings) -> Forecaster:
     if name == lightgbm.NAME:
         return lightgbm.LightGbm(settings=settings)
     if name == ensemble.NAME:
-        return ensemble.Ensemble(settings=settings)
+        return _make_ensemble(settings)
     raise InvalidSettingError(
         f"no forecaster is called '{name}'{nearest(name, FORECASTERS)}; "
         f"allowed: {', '.join(FORECASTERS)}"
+    )
+
+
+def _make_ensemble(settings: PricingSettings) -> Forecaster:
+    """The ensemble of the members that the settings name.
+
+    Raises:
+        InvalidSettingError: no member, an unknown one, or the ensemble itself.
+    """
+    names = dict.fromkeys(settings.forecast.ensemble_members)
+    trained = [name for name in names if name != ensemble.BASE]
+    if not trained or ensemble.NAME in names:
+        raise InvalidSettingError(
+            f"forecast.ensemble_members is {list(names)}: name one or more forecasters other "
+            f"than '{ensemble.NAME}', beside '{ensemble.BASE}'"
+        )
+    return ensemble.Ensemble(
+        members=tuple(make_forecaster(name, settings=settings) for name in trained),
+        with_base=ensemble.BASE in names,
+        settings=settings,
     )
 
 
@@ -60,7 +80,7 @@ def load_forecaster(bundle: ModelBundle) -> FittedForecaster:
     if name == lightgbm.NAME:
         return lightgbm.load(bundle, state)
     if name == ensemble.NAME:
-        return ensemble.load(bundle, state)
+        return ensemble.load(bundle, state, load_member=load_forecaster)
     raise IntegrityError(
         f"'{METADATA_FILE}' names the forecaster {name!r}; known: {', '.join(FORECASTERS)}"
     )

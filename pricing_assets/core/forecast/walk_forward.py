@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 CANDIDATES = (*BASELINES, "ensemble")
-"""Forecasters that are tried; the ensemble's LightGBM is scored too, without a second fit."""
+"""Forecasters that are tried; the ensemble's members are scored too, without a second fit."""
 
 _VOLUME_CLASSES = 5
 _LARGEST_ERROR = 2.0
@@ -123,7 +123,7 @@ def score_origin(
     fitted = forecaster.fit(known)
     models: list[FittedForecaster] = [fitted]
     if isinstance(fitted, FittedEnsemble):
-        models.append(fitted.boosted)
+        models += [member for member in fitted.members if member.name not in BASELINES]
     span = slice(origin, origin + len(plan.dates))
     usable, actual = usable_cells(panel)[:, span], panel.units[:, span]
     return [
