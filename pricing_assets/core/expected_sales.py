@@ -128,14 +128,12 @@ def uplift_interval(
     unit_cost: Floats,
     available: Floats,
     objective: Objective,
-    baseline_factor: Floats | float = 1.0,
 ) -> tuple[Floats, Floats]:
     """The 5 % and 95 % quantiles of the gain of ``price`` over ``baseline``, each (n,).
 
     The gain is taken at every pair of ELASTICITY_NODES x LEVEL_NODES equally probable values of
     elasticity and demand level (no random draws), so that it holds where the gain is not
-    monotone in the elasticity, and under a stock. Inputs are (n,); demand at the baseline is
-    multiplied by ``baseline_factor``, where substitutes have other prices there.
+    monotone in the elasticity, and under a stock. Inputs are (n,).
     """
     elasticity = curves.elasticity_mean[:, None] + curves.elasticity_sd[:, None] * _nodes(
         ELASTICITY_NODES
@@ -143,15 +141,14 @@ def uplift_interval(
     sigma = np.sqrt(np.log1p(curves.reference_units_cv**2))[:, None]
     level = curves.reference_units[:, None] * np.exp(sigma * _nodes(LEVEL_NODES) - sigma**2 / 2)
 
-    def outcome(at: Floats, factor: Floats) -> Floats:
-        ratio = np.exp(elasticity * curves.step(at)[:, None]) * factor[:, None]
+    def outcome(at: Floats) -> Floats:
+        ratio = np.exp(elasticity * curves.step(at)[:, None])
         units = np.minimum(ratio[:, :, None] * level[:, None, :], available[:, None, None])
         margin = objective_margin(at, unit_cost=unit_cost, objective=objective)
         return np.asarray(margin[:, None, None] * units)
 
-    before = outcome(baseline, np.broadcast_to(baseline_factor, price.shape))
-    gain = outcome(price, np.ones_like(price)) - before
-    low, high = np.quantile(gain.reshape(len(curves), -1), [0.05, 0.95], axis=1)
+    gain = (outcome(price) - outcome(baseline)).reshape(len(curves), ELASTICITY_NODES * LEVEL_NODES)
+    low, high = np.quantile(gain, [0.05, 0.95], axis=1)
     return low, high
 
 

@@ -83,11 +83,11 @@ def build_price_table(
     always mean profit, whatever the objective, and are NaN where the unit cost is unknown;
     ``p_worse`` is about the objective (profit, revenue, or units for market_share).
 
-    Substitutes (one category and store, column ``cross_elasticity``) are priced together, and
-    the two profits compare all prices as recommended with all prices as they are: they add up
-    to the catalogue's. So a held product may gain or lose by its neighbours' prices, and one
-    may lose for their sake. ``p_worse`` is what the decision rests on: the probability of less
-    if this price alone stayed, what its substitutes gain by the change counted in.
+    Substitutes (one category and store, column ``cross_elasticity``) are priced together. Then
+    ``expected_profit_at_current``, the uplift interval and ``p_worse`` answer one question: what
+    if this price alone stayed? The first is the product's profit at its current price less what
+    its substitutes gain by the change, so that each row's uplift is what its own price adds,
+    a held price adds nothing, and uplifts add up to the catalogue's to first order.
 
     ``recommended_price`` is NaN only for a product that has no valid current price (reason
     ``invalid_current_price``).
@@ -224,55 +224,61 @@ def _outcome(
 ) -> tuple[dict[str, Floats], Floats]:
     """Expected results by column, and what substitutes gain of the objective, (n,)."""
     baseline = to_major(np.maximum(bounds.current, 1), exponent=bounds.exponent)
-    turn = present_turn(curves, price, facts=facts, objective=settings.objective)
-    gain = spillover(price[:, None], baseline, turn=turn, elasticity=facts.substitutes.elasticity)
-    today = facts.substitutes.demand_factor(np.log(baseline / curves.reference_price))
-    before = scaled(curves, today)
-    after = scaled(curves, turn.demand_factor)
+    both = np.stack([price, baseline], axis=1)
+    factor, profit_gain = _spilled(curves, price, baseline, facts=facts, objective="profit")
+    gain = _spilled(curves, price, baseline, facts=facts, objective=settings.objective)[1]
+    curves = scaled(curves, factor)
     known = usable & bounds.priceable
-    sales = _sales(after, price, facts=facts, known=known)
-    profit = (price - facts.unit_cost) * sales
+    sales = expected_sales(curves, price=both, available=facts.available)
+    sales = np.where(known[:, None], sales, np.nan)
+    profit = (both - facts.unit_cost[:, None]) * sales
     worse = probability_worse(
-        after,
+        curves,
         price=price[:, None],
         baseline=baseline,
         unit_cost=facts.unit_cost,
         available=facts.available,
         objective=settings.objective,
-        spillover=gain,
+        spillover=gain[:, None],
     )[:, 0]
     weighed = ~np.isnan(facts.unit_cost) | (settings.objective != "profit") | (price == baseline)
-    low, high = _interval(
-        after, price=price, baseline=baseline, facts=facts, factor=today / turn.demand_factor
-    )
+    low, high = _interval(curves, price=price, baseline=baseline, facts=facts)
     columns = {
-        "expected_units": sales,
-        "expected_revenue": price * sales,
-        "expected_profit": profit,
-        "expected_profit_at_current": (baseline - facts.unit_cost)
-        * _sales(before, baseline, facts=facts, known=known),
-        "profit_uplift_low_90": np.where(np.isnan(profit), np.nan, low),
-        "profit_uplift_high_90": np.where(np.isnan(profit), np.nan, high),
+        "expected_units": sales[:, 0],
+        "expected_revenue": price * sales[:, 0],
+        "expected_profit": profit[:, 0],
+        "expected_profit_at_current": profit[:, 1] - profit_gain,
+        "profit_uplift_low_90": np.where(np.isnan(profit[:, 0]), np.nan, low + profit_gain),
+        "profit_uplift_high_90": np.where(np.isnan(profit[:, 0]), np.nan, high + profit_gain),
         "p_worse": np.where(known & weighed, worse, np.nan),
     }
-    return columns, gain[:, 0]
+    return columns, gain
 
 
-def _sales(curves: DemandCurves, price: Floats, *, facts: PriceFacts, known: Flags) -> Floats:
-    """Expected sales, (n,); NaN where there is no curve or no price."""
-    sales = expected_sales(curves, price=price[:, None], available=facts.available)[:, 0]
-    return np.asarray(np.where(known, sales, np.nan))
+def _spilled(
+    curves: DemandCurves,
+    price: Floats,
+    baseline: Floats,
+    *,
+    facts: PriceFacts,
+    objective: Objective,
+) -> tuple[Floats, Floats]:
+    """Demand factor of the substitutes' prices, and what they gain by this price, (n,) each."""
+    turn = present_turn(curves, price, facts=facts, objective=objective)
+    elasticity = facts.substitutes.elasticity
+    gain = spillover(price[:, None], baseline, turn=turn, elasticity=elasticity)[:, 0]
+    return turn.demand_factor, gain
 
 
 def _interval(
-    curves: DemandCurves, *, price: Floats, baseline: Floats, facts: PriceFacts, factor: Floats
+    curves: DemandCurves, *, price: Floats, baseline: Floats, facts: PriceFacts
 ) -> tuple[Floats, Floats]:
-    """90 % interval of the profit uplift, (n,) each: 0 where nothing changes."""
+    """90 % interval of the own profit uplift, (n,) each: 0 where the price does not change."""
     low, high = np.zeros(len(curves)), np.zeros(len(curves))
-    changed = ((price != baseline) | (factor != 1)) & ~np.isnan(facts.unit_cost)
-    places, rows = np.flatnonzero(changed), max(1, CHUNK_CELLS // 64)
-    for start in range(0, len(places), rows):
-        part = places[start : start + rows]
+    changed = np.flatnonzero((price != baseline) & ~np.isnan(facts.unit_cost))
+    rows = max(1, CHUNK_CELLS // 64)
+    for start in range(0, len(changed), rows):
+        part = changed[start : start + rows]
         low[part], high[part] = uplift_interval(
             select(curves, part),
             price=price[part],
@@ -280,7 +286,6 @@ def _interval(
             unit_cost=facts.unit_cost[part],
             available=facts.available[part],
             objective="profit",
-            baseline_factor=factor[part],
         )
     return low, high
 
