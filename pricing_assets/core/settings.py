@@ -57,9 +57,17 @@ class IngestionParameters(Parameters):
 class ForecastParameters(Parameters):
     """Demand forecaster and its walk-forward validation."""
 
-    model: Literal["auto", "ensemble", "lightgbm", "seasonal_naive", "ses_weekday"] = Field(
-        "auto", description="Forecaster used for prices; auto takes the walk-forward winner."
-    )
+    model: Literal[
+        "auto",
+        "ensemble",
+        "lightgbm",
+        "lstm",
+        "transformer",
+        "svr",
+        "elastic_net",
+        "seasonal_naive",
+        "ses_weekday",
+    ] = Field("auto", description="Forecaster used for prices; auto takes the walk-forward winner.")
     ensemble_members: list[str] = Field(
         ["lightgbm", "ses_price"],
         description="Forecasters that the ensemble weighs; ses_price is the base that every "
@@ -82,6 +90,35 @@ class ForecastParameters(Parameters):
     )
     max_rows: int = Field(
         80_000, ge=1000, description="Training rows above which cells are sampled."
+    )
+    torch_epochs: int = Field(
+        6,
+        ge=1,
+        le=500,
+        description="Passes of a network over its windows before the last horizons, which then "
+        "calibrate it; a third as many more follow on everything.",
+    )
+    torch_hidden: int = Field(
+        32, ge=8, le=512, multiple_of=4, description="Width of a network's layers."
+    )
+    torch_windows: int = Field(
+        6000, ge=100, description="Series-origins that a network learns from, sampled."
+    )
+    torch_weeks: int = Field(
+        13, ge=1, le=104, description="Recent weeks that a network reads beside its features."
+    )
+    torch_device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto",
+        description="Where a network is trained; auto takes CUDA, then MPS, then CPU. Repeatable "
+        "on a CPU.",
+    )
+    torch_precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Precision of a network's layers in training; bfloat16 for CUDA."
+    )
+    torch_compile: bool = Field(
+        False,
+        description="Compile a network before training; worth its tens of seconds in large "
+        "training on CUDA only.",
     )
 
 

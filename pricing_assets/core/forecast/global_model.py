@@ -7,7 +7,7 @@ everything. What is learned from the rows belongs to each model's own file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
@@ -135,8 +135,8 @@ def fit_twice(
     codes = AttributeCodes.learn(panel)
     builder = build_rows(panel, end=tests[0], tests=tests, codes=codes, settings=settings)
     first = train(builder.rows(limit=max(1, limit // 2)))
-    cells = [_held_out(builder, points(first, builder.design(origin)), origin) for origin in tests]
-    held = HeldOutCells(*np.concatenate(cells, axis=1))
+    points_at = {origin: points(first, builder.design(origin)) for origin in tests}
+    held = held_out_cells(builder, points_at)
     builder = build_rows(panel, end=periods, tests=(), codes=codes, settings=settings)
     return GlobalFit(model=train(builder.rows(limit=limit)), codes=codes, held=held)
 
@@ -145,6 +145,12 @@ def feature_columns(names: tuple[str, ...]) -> list[int]:
     """Columns of the named features in a design."""
     position = {name: number for number, name in enumerate(feature_names())}
     return [position[name] for name in names]
+
+
+def held_out_cells(builder: RowBuilder, points: Mapping[int, Points]) -> HeldOutCells:
+    """The usable cells after each origin, beside the points forecast from it."""
+    parts = [_held_out(builder, value, origin) for origin, value in points.items()]
+    return HeldOutCells(*np.concatenate(parts, axis=1))
 
 
 def _held_out(builder: RowBuilder, points: Points, origin: int) -> Floats:

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from pricing_assets.core.bundle import ModelBundle
 from pricing_assets.core.errors import IntegrityError, InvalidSettingError, nearest
-from pricing_assets.core.forecast import ensemble, lightgbm, linear_backup
+from pricing_assets.core.forecast import ensemble, lightgbm, linear_backup, torch_forecaster
 from pricing_assets.core.forecast.baselines import BASELINES, Baseline, FittedBaseline
 from pricing_assets.core.forecast.calibration import IntervalCalibration
 from pricing_assets.core.forecast.interface import METADATA_FILE, FittedForecaster, Forecaster
 from pricing_assets.core.panel import Panel
 from pricing_assets.core.settings import PricingSettings
 
-FORECASTERS = (*BASELINES, lightgbm.NAME, ensemble.NAME, *linear_backup.LINEAR_BACKUPS)
+FORECASTERS = (
+    *BASELINES,
+    lightgbm.NAME,
+    ensemble.NAME,
+    *torch_forecaster.TORCH_FORECASTERS,
+    *linear_backup.LINEAR_BACKUPS,
+)
 """Names of all forecasters."""
 
 
@@ -32,6 +38,8 @@ def make_forecaster(name: str, *, settings: PricingSettings) -> Forecaster:
         return _make_ensemble(settings)
     if name in linear_backup.LINEAR_BACKUPS:
         return linear_backup.LinearBackup(name=name, settings=settings)
+    if name in torch_forecaster.TORCH_FORECASTERS:
+        return torch_forecaster.TorchForecaster(name=name, settings=settings)
     raise InvalidSettingError(
         f"no forecaster is called '{name}'{nearest(name, FORECASTERS)}; "
         f"allowed: {', '.join(FORECASTERS)}"
@@ -85,6 +93,8 @@ def load_forecaster(bundle: ModelBundle) -> FittedForecaster:
         return ensemble.load(bundle, state, load_member=load_forecaster)
     if name in linear_backup.LINEAR_BACKUPS:
         return linear_backup.load(bundle, state)
+    if name in torch_forecaster.TORCH_FORECASTERS:
+        return torch_forecaster.load(bundle, state)
     raise IntegrityError(
         f"'{METADATA_FILE}' names the forecaster {name!r}; known: {', '.join(FORECASTERS)}"
     )

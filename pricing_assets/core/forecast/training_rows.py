@@ -122,10 +122,12 @@ class PlannedDesign:
     """What a fitted model reads to forecast a plan, as of the panel's end.
 
     Attributes:
+        panel: what is known.
         design: features and base of the plan's H periods.
         history: levels and de-censored demand; its one state is the panel's end.
     """
 
+    panel: Panel
     design: Design
     history: DemandHistory
 
@@ -143,7 +145,7 @@ def plan_design(panel: Panel, plan: FuturePlan, *, codes: AttributeCodes) -> Pla
         plan=plan,
         codes=codes,
     )
-    return PlannedDesign(design=design, history=history)
+    return PlannedDesign(panel=panel, design=design, history=history)
 
 
 def learned_features(panel: Panel) -> tuple[str, ...]:
