@@ -141,7 +141,7 @@ def without_uncertainty(
 
 
 def least_squares(case: Case, settings: PricingSettings) -> tuple[pd.DataFrame, PricingSettings]:
-    """What a toy does: log(units + 1) on log price by series, each product alone, then pooled."""
+    """What a toy does: log units on log price, days without a sale dropped, each product alone."""
     slope, error = _least_squares(case.panel)
     pooled = pool_estimates(
         estimate=slope,
@@ -201,9 +201,9 @@ def _estimated(
 
 def _least_squares(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
     """Slope and its textbook error by series, (S,) each; NaN without price variation."""
-    known = panel.on_sale & np.isfinite(panel.price) & np.isfinite(panel.units)
+    known = panel.on_sale & np.isfinite(panel.price) & (np.nan_to_num(panel.units) > 0)
     x = np.where(known, np.log(np.where(known, panel.price, 1.0)), 0.0)
-    y = np.where(known, np.log1p(np.where(known, panel.units, 0.0)), 0.0)
+    y = np.where(known, np.log(np.where(known, panel.units, 1.0)), 0.0)
     count = np.maximum(known.sum(axis=1), 1)
     dx = np.where(known, x - (x.sum(axis=1) / count)[:, None], 0.0)
     dy = np.where(known, y - (y.sum(axis=1) / count)[:, None], 0.0)

@@ -25,7 +25,7 @@ from pricing_assets.core.settings import PricingSettings
 
 @pytest.fixture(scope="module")
 def studied() -> tuple[Market, Panel, ElasticityEstimates]:
-    market = simulate_market(MarketParameters(products=120, days=540, seed=11))
+    market = simulate_market(MarketParameters(products=120, days=540, seed=11, endogeneity=0.25))
     panel = build_panel(market.raw_tables(), PricingSettings())
     return market, panel, estimate_elasticities(panel, settings=PricingSettings())
 

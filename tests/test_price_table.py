@@ -382,7 +382,7 @@ def test_the_floor_wins_and_the_reasons_say_so() -> None:
 def test_a_current_price_below_the_floor_must_change() -> None:
     row = row_of(unit_cost=8.6, elasticity_mean=-4.0)
     assert row["decision"] == "change" and "current_price_outside" in row["reasons"]
-    assert row["recommended_price"] == 10.99
+    assert row["recommended_price"] == 11.49
 
 
 def test_endings_are_inside_the_search() -> None:

@@ -229,14 +229,14 @@ def _draw_sensitivity(
 
 
 def _markup(sensitivity: Floats, category: Floats, item: Floats) -> Floats:
-    """Price over cost of a shop that half knows its demand; ``category``, ``item``: log noise.
+    """Price over cost of a shop that knows little of its demand; ``category``, ``item``: log noise.
 
     What is left of the sensitivity when a whole category and its rivals move together sets the
-    markup that would be best; the shop goes half of the way to it from a common one of 2.2.
+    markup that would be best; the shop goes a third of the way to it from a common one of 2.1.
     """
     joint = np.maximum(sensitivity - 0.3, 0.5)
     best = np.clip(joint / np.maximum(joint - 1.0, 0.2), 1.3, 3.6)
-    return np.asarray(np.exp(0.55 * np.log(best) + 0.45 * np.log(2.2) + category + item))
+    return np.asarray(np.exp(0.3 * np.log(best) + 0.7 * np.log(2.1) + category + item))
 
 
 def _draw_traits(
@@ -272,7 +272,7 @@ def _draw_traits(
         trend=rng.normal(0, 0.12, products)[item] / 365.0,
         pass_through=rng.uniform(0.5, 1.0, n),
         rival_following=rng.uniform(0.0, 0.35, n),
-        rival_reaction=rng.uniform(0.05, 0.2, n),
+        rival_reaction=rng.uniform(0.05, 0.15, n),
         review_days=rng.choice([7, 14, 21], size=n),
         first_day=first,
         noise=rng.uniform(3.0, 20.0, products)[item],
@@ -305,10 +305,10 @@ def _draw_structure(
         is_logit=is_logit,
         base_price=traits.base_price,
         sensitivity=sensitivity,
-        substitution=rng.uniform(0.05, 0.45, categories)[category],
+        substitution=rng.uniform(0.05, 0.25, categories)[category],
         rival_pull=np.where(is_logit, rng.normal(-0.5, 0.3, n), rng.uniform(0.1, 0.6, n)),
         attraction=rng.normal(0, 0.5, products)[item]
-        - np.where(is_logit, np.log(parameters.category_size) + 1.0, 0.0),
+        - np.where(is_logit, np.log(parameters.category_size) + 1.6, 0.0),
         segment_share=sizes / sizes.sum(),
         segment_factor=np.linspace(0.75, 1.35, parameters.segments)
         if parameters.segments > 1

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pricing_assets.core.market_demand import DemandStructure, Floats
 
 SHOCK_PERSISTENCE = 0.985
-SHOCK_SD = 0.28
-CATEGORY_SHOCK_SD = 0.15
+SHOCK_SD = 0.22
+CATEGORY_SHOCK_SD = 0.1
 PROMOTION_LIFT, DISPLAY_LIFT, FEATURE_LIFT = 0.12, 0.22, 0.15
 HOLIDAYS = ((1, 1), (2, 14), (5, 1), (7, 4), (10, 31), (11, 25), (12, 24), (12, 25))
 """Month and day of each holiday."""

@@ -73,6 +73,17 @@ class ForecastParameters(Parameters):
         description="Forecasters that the ensemble weighs; ses_price is the base that every "
         "global model starts from.",
     )
+    candidates: list[str] = Field(
+        ["ensemble"],
+        description="Forecasters tried in the walk-forward test beside the plain ones; the "
+        "members of an ensemble are scored with it.",
+    )
+    failover_order: list[str] = Field(
+        ["lstm", "transformer", "lightgbm", "svr", "elastic_net", "ses_weekday"],
+        description="Who takes over when a forecaster cannot be loaded or its forecast is not "
+        "sane: those after the chosen one, or all where it is not listed. A network is trained "
+        "only where it is chosen or a member of the chosen ensemble.",
+    )
     n_estimators: int = Field(120, ge=10, le=5000, description="Boosting rounds.")
     learning_rate: float = Field(0.1, gt=0, le=1, description="Boosting step.")
     num_leaves: int = Field(31, ge=2, le=1024, description="Leaves of a tree.")
@@ -125,6 +136,13 @@ class ForecastParameters(Parameters):
 class ElasticityParameters(Parameters):
     """Own-price elasticity: estimator, prior and pooling."""
 
+    method: Literal["auto", "local_level_gls", "double_ml", "fixed_effects", "instrumental"] = (
+        Field(
+            "auto",
+            description="Estimator of the own slopes; auto chooses by the rule written in "
+            "core/elasticity/choice.py. One that the data refuse gives way to the rule.",
+        )
+    )
     prior_mean: float = Field(
         -1.5,
         ge=-10,
@@ -158,7 +176,7 @@ class GuardRailParameters(Parameters):
     """Rules that every price obeys, in batch and at serving."""
 
     price_ending: Literal["none", "auto", "99", "95", "9"] = Field(
-        "99",
+        "auto",
         description="Ending in minor units of the last two digits (9: the last digit). auto: 99 "
         "where at least eight such prices lie inside the bounds, else 9.",
     )
