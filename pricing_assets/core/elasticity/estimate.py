@@ -16,6 +16,12 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from pricing_assets.core.demand import box_cox_step
+from pricing_assets.core.elasticity.choice import (
+    MethodChoice,
+    choose_method,
+    informed_prior,
+    with_choice,
+)
 from pricing_assets.core.elasticity.design import (
     PriceDesign,
     price_design,
@@ -50,6 +56,8 @@ class ElasticityEstimates:
             own_price_elasticity, sd, low_90, high_90, method, raw_estimate, raw_standard_error,
             price_variation, observations, curvature, rival_elasticity, cross_elasticity,
             promo_lift, flag.
+        choice: the estimator whose slopes were pooled, and why.
+        assortment_mean, assortment_sd: posterior of the mean over all series.
         first_stage_f: strength of the cost instrument, NaN where there is none.
         endogeneity: pooled coefficient of the control: how much the regular price followed
             unseen demand.
@@ -57,6 +65,9 @@ class ElasticityEstimates:
     """
 
     frame: pd.DataFrame
+    choice: MethodChoice
+    assortment_mean: float
+    assortment_sd: float
     first_stage_f: float
     endogeneity: float
     level_variance: float
@@ -87,25 +98,46 @@ def estimate_elasticities(panel: Panel, *, settings: PricingSettings) -> Elastic
     shapes = CURVATURES[parameters.curve_shape]
     fits = [_fit(design, linear, columns, names, curve, level) for curve in shapes]
     best = _best_curvature(fits, design)
-    fit = _pick(fits, best)
+    choice = choose_method(panel, design, _pick(fits, best), settings=settings)
+    if choice.raw is not None:
+        best = np.full_like(best, shapes.index(0.0) if 0.0 in shapes else 0)
+    fit = with_choice(_pick(fits, best), choice)
+    prior_mean, prior_sd = informed_prior(
+        choice, prior_mean=parameters.prior_mean, prior_sd=parameters.prior_sd
+    )
     pooled = pool_estimates(
         estimate=fit.slope,
         standard_error=fit.standard_error,
         product=design.product,
         category=design.category,
         traits=product_traits(panel, design),
-        prior_mean=parameters.prior_mean,
-        prior_sd=parameters.prior_sd,
+        prior_mean=prior_mean,
+        prior_sd=prior_sd,
     )
     sd = np.sqrt(pooled.sd**2 + fit.instability**2)
     mean, sd = below_zero(pooled.mean, sd)
     frame = _frame(panel, design, fit, control, mean, sd, np.asarray(shapes)[best])
+    if choice.raw is not None:
+        frame = frame.assign(method=f"{choice.method}+empirical_bayes")
     return ElasticityEstimates(
         frame=frame,
+        choice=choice,
+        assortment_mean=float(pooled.category_mean[design.category].mean()),
+        assortment_sd=assortment_sd(
+            pooled.category_sd,
+            category=design.category,
+            shared=0.0 if choice.raw is None else choice.raw.shared_standard_error,
+        ),
         first_stage_f=control.first_stage_f,
         endogeneity=fit.overall.get("endogeneity", 0.0),
         level_variance=level,
     )
+
+
+def assortment_sd(category_sd: Floats, *, category: NDArray[np.int64], shared: float) -> float:
+    """Sd of the mean over series whose categories' means have sd ``category_sd`` (C,)."""
+    share = np.bincount(category, minlength=len(category_sd)) / len(category)
+    return float(np.sqrt(share**2 @ category_sd**2 + shared**2))
 
 
 def below_zero(mean: Floats, sd: Floats) -> tuple[Floats, Floats]:

@@ -60,7 +60,8 @@ def within(columns: Floats, *, groups: Sequence[Integers], weight: Floats | None
 def partial_out(targets: Floats, *, controls: Floats, weight: Floats) -> tuple[Floats, Floats]:
     """Targets (N, m) less their weighted regression on controls (N, k); and coefficients (k, m)."""
     root = np.sqrt(weight)[:, None]
-    coefficients = np.linalg.lstsq(controls * root, targets * root, rcond=None)[0]
+    fit = np.linalg.lstsq(controls * root, targets * root, rcond=None)[0]
+    coefficients = np.asarray(fit, dtype=np.float64)
     return targets - controls @ coefficients, coefficients
 
 

@@ -5,10 +5,11 @@ turns residuals into slopes. With the outcome y, log price x and h, the part of 
 (x itself, or its projection on instruments), all free of the nuisances,
 
 .. math:: \theta = \sum w h y / \sum w h x, \qquad
-          \beta_i = \theta + \sum_i w h (y - \theta x) / \sum_i w h^2.
+          \beta_i = \theta + \sum_i w h (y - \theta x) / \max(\sum_i w h x, \sum_i w h^2).
 
-For h = x the second is the series' own least-squares slope; for instruments it is one step from
-the common slope with the common first stage, which never divides by a series' own weak one.
+For h = x the second is the series' own least-squares slope. For instruments it is the series' own
+IV slope where its first stage is as strong as the common one, and else one step from the common
+slope with the common first stage, so that it never divides by a series' own weak one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ Integers = NDArray[np.int64]
 MethodName = Literal["local_level_gls", "double_ml", "fixed_effects", "instrumental"]
 MIN_OWN_INFORMATION = 0.25
 """1 / variance of an own slope below which a series is left to the pooling."""
+SERIAL_LAGS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class RawEstimates:
         first_stage_f: strength of the instruments, NaN without any.
         observations: cells used.
         effects: coefficients of the covariates by name.
+        shared_standard_error: error that all own slopes have in common, which pooling cannot
+            average out.
         refused: why the figures are not to be used; empty where they may be.
     """
 
@@ -50,6 +54,7 @@ class RawEstimates:
     first_stage_f: float = np.nan
     observations: int = 0
     effects: dict[str, float] = field(default_factory=dict)
+    shared_standard_error: float = 0.0
     refused: str = ""
 
 
@@ -85,32 +90,46 @@ class Slopes:
 
 
 def slopes(rows: Residuals, *, series_count: int) -> Slopes:
-    """The common and the own slopes.
+    """The common and the own slopes; the rows are ordered by series and period.
 
-    The own errors are the textbook ones times the ratio that clustering makes of the common
-    slope's, so that serial correlation widens them too.
+    The own errors take the noise around the own slopes, all series alike, widened by the serial
+    correlation of the scores (Newey and West 1987). The common slope's clustered error is no
+    measure of them: it holds the differences between series too, which pooling estimates.
     """
     pull = rows.weight * rows.identifying
     cross = float(pull @ rows.log_price)
-    if rows.freedom <= 0 or abs(cross) < 1e-9:
+    if rows.freedom <= series_count or abs(cross) < 1e-9:
         nothing = np.full(series_count, np.nan)
         return Slopes(np.nan, np.nan, nothing, nothing)
     common = float(pull @ rows.outcome) / cross
     error = rows.outcome - common * rows.log_price
     clustered = clustered_variance(pull * error, rows.cluster) / cross**2
-    scale = float(rows.weight @ error**2) / rows.freedom
-    information = np.bincount(rows.series, pull * rows.identifying, series_count)
-    textbook = scale / float(information.sum())
-    excess = max(clustered / textbook, 1.0) if textbook > 0 else 1.0
-    variance = scale * excess / np.maximum(information, 1e-12)
-    informative = variance < 1.0 / MIN_OWN_INFORMATION
-    step = np.bincount(rows.series, pull * error, series_count) / np.maximum(information, 1e-12)
+    power = np.bincount(rows.series, pull * rows.identifying, series_count)
+    lever = np.maximum(np.bincount(rows.series, pull * rows.log_price, series_count), power)
+    lever = np.maximum(lever, 1e-12)
+    step = np.bincount(rows.series, pull * error, series_count) / lever
+    own_error = error - step[rows.series] * rows.identifying
+    scale = float(rows.weight @ own_error**2) / (rows.freedom - series_count)
+    widened = scale * _serial_factor(pull * own_error, rows.series)
+    variance = widened * power / lever**2
+    informative = (variance < 1.0 / MIN_OWN_INFORMATION) & (power > 1e-9)
     return Slopes(
         common=common,
         common_standard_error=float(np.sqrt(clustered)),
         slope=np.where(informative, common + step, np.nan),
         standard_error=np.where(informative, np.sqrt(variance), np.nan),
     )
+
+
+def _serial_factor(score: Floats, series: Integers) -> float:
+    """Variance of a series' sum of scores over that of independent ones, at least one."""
+    power = float(score @ score)
+    total = 1.0
+    for lag in range(1, SERIAL_LAGS + 1):
+        same = series[lag:] == series[:-lag]
+        shared = float((score[lag:] * score[:-lag])[same].sum())
+        total += 2.0 * (1.0 - lag / (SERIAL_LAGS + 1)) * shared / max(power, 1e-300)
+    return max(total, 1.0)
 
 
 def clustered_variance(score: Floats, cluster: Integers) -> float:
