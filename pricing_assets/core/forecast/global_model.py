@@ -117,15 +117,15 @@ def fit_twice(
     *,
     settings: PricingSettings,
     limit: int,
+    first_limit: int,
     train: Callable[[TrainingRows], Model],
     points: Callable[[Model, Design], Points],
 ) -> GlobalFit[Model]:
     """Train on all origins; before that on what precedes the last horizons, to see errors there.
 
-    The first fit takes half the rows: it sets weights and intervals only.
-
     Args:
         limit: rows above which cells are sampled.
+        first_limit: the same for the first fit, which sets weights and intervals only.
         train: learns from rows.
         points: point forecasts of a design by what was learned.
     """
@@ -134,7 +134,7 @@ def fit_twice(
     tests = held_out_origins(periods, horizon=horizon, count=HOLDOUTS)
     codes = AttributeCodes.learn(panel)
     builder = build_rows(panel, end=tests[0], tests=tests, codes=codes, settings=settings)
-    first = train(builder.rows(limit=max(1, limit // 2)))
+    first = train(builder.rows(limit=first_limit))
     points_at = {origin: points(first, builder.design(origin)) for origin in tests}
     held = held_out_cells(builder, points_at)
     builder = build_rows(panel, end=periods, tests=(), codes=codes, settings=settings)

@@ -139,6 +139,7 @@ class LightGbm:
             panel,
             settings=self.settings,
             limit=self.settings.forecast.max_rows,
+            first_limit=max(1, self.settings.forecast.max_rows // 2),
             train=lambda rows: train_boosters(rows, panel=panel, settings=self.settings),
             points=predict_points,
         )

@@ -275,10 +275,12 @@ class LinearBackup:
 
     def _fit(self, panel: Panel) -> tuple[FittedLinearBackup, HeldOutCells]:
         names = learned_features(panel)
+        limit = min(_ROWS[self.name], self.settings.forecast.max_rows)
         fit = fit_twice(
             panel,
             settings=self.settings,
-            limit=min(_ROWS[self.name], self.settings.forecast.max_rows),
+            limit=limit,
+            first_limit=limit,
             train=lambda rows: _train(rows, kind=self.name, names=names),
             points=_points,
         )

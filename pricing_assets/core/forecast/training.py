@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from pricing_assets.core.bundle import ModelBundle
 from pricing_assets.core.errors import IntegrityError, InvalidSettingError, nearest
-from pricing_assets.core.forecast import ensemble, lightgbm, linear_backup, torch_forecaster
+from pricing_assets.core.forecast import (
+    classical,
+    ensemble,
+    lightgbm,
+    linear_backup,
+    torch_forecaster,
+)
 from pricing_assets.core.forecast.baselines import BASELINES, Baseline, FittedBaseline
 from pricing_assets.core.forecast.calibration import IntervalCalibration
 from pricing_assets.core.forecast.interface import METADATA_FILE, FittedForecaster, Forecaster
@@ -20,6 +26,7 @@ FORECASTERS = (
     ensemble.NAME,
     *torch_forecaster.TORCH_FORECASTERS,
     *linear_backup.LINEAR_BACKUPS,
+    classical.NAME,
 )
 """Names of all forecasters."""
 
@@ -36,6 +43,8 @@ def make_forecaster(name: str, *, settings: PricingSettings) -> Forecaster:
         return lightgbm.LightGbm(settings=settings)
     if name == ensemble.NAME:
         return _make_ensemble(settings)
+    if name == classical.NAME:
+        return classical.AutoEts(settings=settings)
     if name in linear_backup.LINEAR_BACKUPS:
         return linear_backup.LinearBackup(name=name, settings=settings)
     if name in torch_forecaster.TORCH_FORECASTERS:
@@ -91,6 +100,8 @@ def load_forecaster(bundle: ModelBundle) -> FittedForecaster:
         return lightgbm.load(bundle, state)
     if name == ensemble.NAME:
         return ensemble.load(bundle, state, load_member=load_forecaster)
+    if name == classical.NAME:
+        return classical.load(bundle, state)
     if name in linear_backup.LINEAR_BACKUPS:
         return linear_backup.load(bundle, state)
     if name in torch_forecaster.TORCH_FORECASTERS:
