@@ -65,6 +65,7 @@ class ForecastParameters(Parameters):
         "transformer",
         "svr",
         "elastic_net",
+        "auto_ets",
         "seasonal_naive",
         "ses_weekday",
     ] = Field("auto", description="Forecaster used for prices; auto takes the walk-forward winner.")

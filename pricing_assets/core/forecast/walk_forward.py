@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pricing_assets.core.forecast.baselines import BASELINES
+from pricing_assets.core.forecast.ensemble import NAME as ENSEMBLE
 from pricing_assets.core.forecast.ensemble import FittedEnsemble
 from pricing_assets.core.forecast.interface import FittedForecaster, Forecast, Forecaster
 from pricing_assets.core.forecast.metrics import METRICS, forecast_metrics, naive_scale
@@ -29,9 +30,6 @@ from pricing_assets.core.settings import PricingSettings
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-
-CANDIDATES = (*BASELINES, "ensemble")
-"""Forecasters that are tried; the ensemble's members are scored too, without a second fit."""
 
 _VOLUME_CLASSES = 5
 _LARGEST_ERROR = 2.0
@@ -85,7 +83,7 @@ def walk_forward(
     """Score the forecasters on held-out horizons and choose one.
 
     Args:
-        forecasters: those to try; all that the project has where None.
+        forecasters: those to try; those of :func:`candidates` where None.
         progress: called with one line before each fit.
 
     Raises:
@@ -94,7 +92,8 @@ def walk_forward(
     horizon = horizon_periods(panel, settings.horizon_days)
     count = settings.forecast.backtest_origins
     origins = held_out_origins(panel.shape[1], horizon=horizon, count=count)
-    tried = list(forecasters or (make_forecaster(name, settings=settings) for name in CANDIDATES))
+    names = candidates(settings)
+    tried = list(forecasters or (make_forecaster(name, settings=settings) for name in names))
     results: dict[str, list[HeldOut]] = {}
     for origin in origins:
         for forecaster in tried:
@@ -112,6 +111,18 @@ def walk_forward(
         total_cv=total_error(results[winner], series=panel.shape[0]),
         held_out=tuple(results[winner]),
     )
+
+
+def candidates(settings: PricingSettings) -> tuple[str, ...]:
+    """Names to try: the baselines, the settings' candidates, and the model that they ask for.
+
+    The members of an ensemble that is tried are left out: they are scored with it.
+    """
+    forecast = settings.forecast
+    asked = [] if forecast.model == "auto" else [forecast.model]
+    names = dict.fromkeys([*forecast.candidates, *asked])
+    members = forecast.ensemble_members if ENSEMBLE in names else []
+    return (*BASELINES, *(name for name in names if name not in {*BASELINES, *members}))
 
 
 def score_origin(
