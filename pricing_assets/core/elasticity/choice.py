@@ -68,6 +68,16 @@ class MethodChoice:
     reason: str
     raw: RawEstimates | None = None
 
+    @property
+    def shared_standard_error(self) -> float:
+        """Error that all own slopes have in common; zero for the default."""
+        return 0.0 if self.raw is None else self.raw.shared_standard_error
+
+    def label(self, control: str) -> str:
+        """Name of the whole path, for the table of elasticities; ``control`` is the default's."""
+        path = f"+{control}" if self.method == "local_level_gls" else ""
+        return f"{self.method}{path}+empirical_bayes"
+
 
 @dataclass(frozen=True, slots=True)
 class DataEvidence:

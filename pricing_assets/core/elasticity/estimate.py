@@ -31,7 +31,7 @@ from pricing_assets.core.elasticity.design import (
 from pricing_assets.core.elasticity.instruments import EndogeneityControl, endogeneity_control
 from pricing_assets.core.elasticity.linearised import LinearisedCounts, linearise_counts
 from pricing_assets.core.elasticity.local_level import filter_innovations
-from pricing_assets.core.elasticity.pooling import pool_estimates
+from pricing_assets.core.elasticity.pooling import PooledEstimates, pool_estimates
 from pricing_assets.core.elasticity.shared_effects import SharedFit, fit_shared
 from pricing_assets.core.panel import Panel
 from pricing_assets.core.settings import PricingSettings
@@ -102,23 +102,11 @@ def estimate_elasticities(panel: Panel, *, settings: PricingSettings) -> Elastic
     if choice.raw is not None:
         best = np.full_like(best, shapes.index(0.0) if 0.0 in shapes else 0)
     fit = with_choice(_pick(fits, best), choice)
-    prior_mean, prior_sd = informed_prior(
-        choice, prior_mean=parameters.prior_mean, prior_sd=parameters.prior_sd
-    )
-    pooled = pool_estimates(
-        estimate=fit.slope,
-        standard_error=fit.standard_error,
-        product=design.product,
-        category=design.category,
-        traits=product_traits(panel, design),
-        prior_mean=prior_mean,
-        prior_sd=prior_sd,
-    )
+    pooled = _pooled(panel, design, fit, choice, settings)
     sd = np.sqrt(pooled.sd**2 + fit.instability**2)
     mean, sd = below_zero(pooled.mean, sd)
-    frame = _frame(panel, design, fit, control, mean, sd, np.asarray(shapes)[best])
-    if choice.raw is not None:
-        frame = frame.assign(method=f"{choice.method}+empirical_bayes")
+    method, shape = choice.label(control.kind), np.asarray(shapes)[best]
+    frame = _frame(panel, design, fit, method, mean, sd, shape)
     return ElasticityEstimates(
         frame=frame,
         choice=choice,
@@ -126,11 +114,33 @@ def estimate_elasticities(panel: Panel, *, settings: PricingSettings) -> Elastic
         assortment_sd=assortment_sd(
             pooled.category_sd,
             category=design.category,
-            shared=0.0 if choice.raw is None else choice.raw.shared_standard_error,
+            shared=choice.shared_standard_error,
         ),
         first_stage_f=control.first_stage_f,
         endogeneity=fit.overall.get("endogeneity", 0.0),
         level_variance=level,
+    )
+
+
+def _pooled(
+    panel: Panel,
+    design: PriceDesign,
+    fit: SharedFit,
+    choice: MethodChoice,
+    settings: PricingSettings,
+) -> PooledEstimates:
+    parameters = settings.elasticity
+    prior_mean, prior_sd = informed_prior(
+        choice, prior_mean=parameters.prior_mean, prior_sd=parameters.prior_sd
+    )
+    return pool_estimates(
+        estimate=fit.slope,
+        standard_error=fit.standard_error,
+        product=design.product,
+        category=design.category,
+        traits=product_traits(panel, design),
+        prior_mean=prior_mean,
+        prior_sd=prior_sd,
     )
 
 
@@ -236,7 +246,7 @@ def _frame(
     panel: Panel,
     design: PriceDesign,
     fit: SharedFit,
-    control: EndogeneityControl,
+    method: str,
     mean: Floats,
     sd: Floats,
     curvature: Floats,
@@ -248,7 +258,8 @@ def _frame(
         sd=sd,
         low_90=mean - Z90 * sd,
         high_90=np.minimum(mean + Z90 * sd, 0.0),
-        method=f"local_level_gls+{control.kind}+empirical_bayes",
+        method=control.kind,
+        method=method,
         raw_estimate=fit.slope,
         raw_standard_error=fit.standard_error,
         price_variation=variation,
