@@ -258,7 +258,6 @@ def _frame(
         sd=sd,
         low_90=mean - Z90 * sd,
         high_90=np.minimum(mean + Z90 * sd, 0.0),
-        method=control.kind,
         method=method,
         raw_estimate=fit.slope,
         raw_standard_error=fit.standard_error,
