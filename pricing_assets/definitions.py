@@ -24,6 +24,7 @@ from pricing_assets.assets import (
 )
 from pricing_assets.core.settings import OrchestrationParameters
 from pricing_assets.progress import PROGRESS, progress_logger
+from resources.checkpoints import CheckpointResource
 from resources.parquet_io import ParquetIOManager
 from resources.price_store import PriceStoreResource
 from resources.raw_table_cache import CachedRawTables
@@ -79,6 +80,7 @@ def _resources() -> dict[str, Any]:
             tracking_uri=f"sqlite:///{home.mlflow_database}",
             artifact_location=home.mlflow_artifacts.as_uri(),
         ),
+        "checkpoints": CheckpointResource(root=str(home.checkpoints)),
         "price_store": PriceStoreResource(root=str(home.tables), reports=str(home.reports)),
     }
 

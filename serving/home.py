@@ -91,6 +91,11 @@ class Home:
         return self.root / "models"
 
     @property
+    def checkpoints(self) -> Path:
+        """Where a training that is under way leaves its state."""
+        return self.root / "checkpoints"
+
+    @property
     def reports(self) -> Path:
         """Evaluation reports, one HTML and one JSON a run."""
         return self.root / "reports"

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
+import dagster as dg
 import numpy as np
+import pandas as pd
 import pytest
 from panels import synthetic_panel
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from pricing_assets.assets.forecast import demand_forecast, demand_model
 from pricing_assets.core.bundle import ModelBundle
 from pricing_assets.core.errors import IntegrityError, InvalidSettingError
 from pricing_assets.core.forecast.failover import (
@@ -28,6 +32,8 @@ from pricing_assets.core.forecast.walk_forward import candidates
 from pricing_assets.core.forecast.windows import actual_plan
 from pricing_assets.core.panel import FuturePlan, Panel
 from pricing_assets.core.settings import ForecastParameters, PricingSettings
+from resources.checkpoints import CheckpointFile, CheckpointResource
+from resources.settings import SettingsResource
 
 SETTINGS = PricingSettings(
     horizon_days=14,
@@ -222,6 +228,51 @@ def test_the_order_is_a_setting() -> None:
             name="ses_weekday",
             settings=SETTINGS.model_copy(update={"forecast": unknown}),
         )
+
+
+def test_the_asset_answers_by_the_next_rung_and_says_why() -> None:
+    panel = _known()[0]
+    files = dict(_failover().to_bundle().files)
+    files["network.safetensors"] = files["network.safetensors"][:50]
+    context = dg.build_asset_context()
+    frame = demand_forecast(
+        context,
+        settings=SettingsResource.of(SETTINGS),
+        sales_panel=panel,
+        demand_model=ModelBundle(files),
+        planned_prices=pd.DataFrame(columns=["date", "product_id", "price"]),
+        calendar=pd.DataFrame(columns=["date", "holiday"]),
+    )
+    assert len(frame) == 12 * 14
+    metadata = context.get_output_metadata("result")
+    assert metadata["answered_by"] == "lightgbm"
+    (refusal,) = metadata["passed_over"].value
+    assert refusal["rung"] == "lstm" and "SHA-256" in refusal["reason"]
+
+
+def test_the_asset_trains_fallbacks_and_leaves_no_checkpoint(tmp_path: Path) -> None:
+    context = dg.build_asset_context()
+    bundle = demand_model(
+        context,
+        settings=SettingsResource.of(SETTINGS),
+        checkpoints=CheckpointResource(root=str(tmp_path / "checkpoints")),
+        sales_panel=_known()[0],
+        forecast_backtest=pd.DataFrame({"model": ["svr", "lstm"], "chosen": [False, True]}),
+    )
+    assert [rung.name for rung in load_failover(bundle).rungs] == list(ORDER)
+    assert context.get_output_metadata("result")["failover_order"] == ", ".join(ORDER)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_a_checkpoint_file_is_replaced_whole_and_removed_once_done(tmp_path: Path) -> None:
+    file = CheckpointFile(tmp_path / "deep" / "one.checkpoint")
+    assert file.read() is None
+    file.write(b"first")
+    file.write(b"second")
+    assert file.read() == b"second"
+    file.clear()
+    file.clear()
+    assert file.read() is None
 
 
 def test_the_sane_range_holds_what_came_true_and_not_much_more() -> None:

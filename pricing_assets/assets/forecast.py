@@ -5,6 +5,7 @@ are ``core.forecast``.
 """
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
@@ -13,7 +14,7 @@ import pandas as pd
 
 from pricing_assets.core.bundle import ModelBundle
 from pricing_assets.core.features import future_plan
-from pricing_assets.core.forecast.training import load_forecaster, train_forecaster
+from pricing_assets.core.forecast.failover import FailoverAnswer, load_failover, train_failover
 from pricing_assets.core.forecast.walk_forward import walk_forward
 from pricing_assets.core.panel import Panel
 from resources.asset_metadata import (
@@ -24,6 +25,7 @@ from resources.asset_metadata import (
     records_metadata,
     table_metadata,
 )
+from resources.checkpoints import CheckpointResource
 from resources.settings import SettingsResource
 from resources.tracking import TrackingResource, flat_settings
 
@@ -69,23 +71,35 @@ def forecast_test(
     yield dg.Output(error, "forecast_total_error", metadata=table_metadata(error))
 
 
-@dg.asset(group_name=GROUP, owners=OWNERS, kinds={"lightgbm"}, code_version="1")
+@dg.asset(group_name=GROUP, owners=OWNERS, kinds={"lightgbm"}, code_version="2")
 def demand_model(
     context: dg.AssetExecutionContext,
     settings: SettingsResource,
+    checkpoints: CheckpointResource,
     sales_panel: Panel,
     forecast_backtest: pd.DataFrame,
 ) -> ModelBundle:
-    """The chosen forecaster trained on every period, as native files."""
+    """The chosen forecaster and its fallbacks trained on every period, as native files."""
     name = str(forecast_backtest.loc[forecast_backtest["chosen"], "model"].iloc[0])
-    fitted = train_forecaster(sales_panel, name=name, settings=settings.settings())
-    bundle = ModelBundle(fitted.to_files())
+    checkpoint = checkpoints.of("demand_model")
+    failover = train_failover(
+        sales_panel,
+        name=name,
+        settings=settings.settings(),
+        checkpoints=checkpoint,
+        progress=context.log.info,
+    )
+    checkpoint.clear()
+    bundle = failover.to_bundle()
     manifest = pd.DataFrame([{"file": file, **entry} for file, entry in bundle.manifest().items()])
-    context.add_output_metadata({"forecaster": name, "files": records_metadata(manifest)})
+    order = ", ".join(rung.name for rung in failover.rungs)
+    context.add_output_metadata(
+        {"forecaster": name, "failover_order": order, "files": records_metadata(manifest)}
+    )
     return bundle
 
 
-@dg.asset(group_name=GROUP, owners=OWNERS, kinds={"parquet"}, code_version="1")
+@dg.asset(group_name=GROUP, owners=OWNERS, kinds={"parquet"}, code_version="2")
 def demand_forecast(
     context: dg.AssetExecutionContext,
     settings: SettingsResource,
@@ -97,9 +111,13 @@ def demand_forecast(
     """Quantiles and mean of demand over the horizon at planned, else current, prices."""
     tables = {"planned_prices": planned_prices, "calendar": calendar}
     plan = future_plan(sales_panel, tables, settings=settings.settings())
-    forecast = load_forecaster(demand_model).predict(sales_panel, plan)
-    frame = forecast.to_frame(sales_panel.series)
-    context.add_output_metadata({**table_metadata(frame), "plot": _forecast_plot(frame)})
+    answer = load_failover(demand_model).answer(sales_panel, plan)
+    for refusal in answer.refusals:
+        context.log.warning(f"{refusal.rung} did not answer: {refusal.reason}")
+    frame = answer.forecast.to_frame(sales_panel.series)
+    context.add_output_metadata(
+        {**table_metadata(frame), **_answer_metadata(answer), "plot": _forecast_plot(frame)}
+    )
     return frame
 
 
@@ -155,6 +173,12 @@ def _test_metadata(metrics: pd.DataFrame, model: str, reason: str) -> Metadata:
         "overall": records_metadata(overall.drop(columns="origin")),
         "wape_by_model": bar_plot(errors, title="Walk-forward WAPE", y_label="WAPE"),
     }
+
+
+def _answer_metadata(answer: FailoverAnswer) -> Metadata:
+    """Which rung answered, and why each one above it did not."""
+    passed_over = [asdict(refusal) for refusal in answer.refusals]
+    return {"answered_by": answer.rung, "passed_over": dg.MetadataValue.json(passed_over)}
 
 
 def _forecast_plot(frame: pd.DataFrame) -> dg.MetadataValue[Any]:
