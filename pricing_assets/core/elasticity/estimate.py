@@ -32,6 +32,7 @@ from pricing_assets.core.elasticity.instruments import EndogeneityControl, endog
 from pricing_assets.core.elasticity.linearised import LinearisedCounts, linearise_counts
 from pricing_assets.core.elasticity.local_level import filter_innovations
 from pricing_assets.core.elasticity.pooling import PooledEstimates, pool_estimates
+from pricing_assets.core.elasticity.sensitivity import Regression
 from pricing_assets.core.elasticity.shared_effects import SharedFit, fit_shared
 from pricing_assets.core.panel import Panel
 from pricing_assets.core.settings import PricingSettings
@@ -119,6 +120,28 @@ def estimate_elasticities(panel: Panel, *, settings: PricingSettings) -> Elastic
         first_stage_f=control.first_stage_f,
         endogeneity=fit.overall.get("endogeneity", 0.0),
         level_variance=level,
+    )
+
+
+def default_regression(panel: Panel, *, settings: PricingSettings) -> Regression:
+    """What ``local_level_gls`` regresses at constant elasticity, for tests of sensitivity."""
+    parameters, design = settings.elasticity, price_design(panel)
+    control = endogeneity_control(
+        panel,
+        design,
+        parameters=parameters,
+        cost_is_instrument=not settings.ingestion.cost_is_derived_from_price,
+    )
+    linear = linearise_counts(design, block=max(parameters.block_days // panel.period_days, 2))
+    names, columns = _shared_columns(design, control)
+    return Regression(
+        outcome=linear.outcome,
+        variance=linear.variance,
+        log_price=design.log_price,
+        names=names,
+        columns=columns,
+        level_variance=_level_variance(design, linear, columns, panel.period_days),
+        period_days=panel.period_days,
     )
 
 

@@ -31,7 +31,7 @@ from pricing_assets.core.elasticity.local_level import InnovationMoments, filter
 Floats = NDArray[np.float64]
 SENSITIVITY_COLUMNS = ("test", "value", "standard_error", "low_90", "high_90", "passed", "meaning")
 PLACEBO_DAYS = 7
-PLACEBO_TOLERANCE = 0.2
+PLACEBO_TOLERANCE = 0.1
 """Placebo effect, as a share of the elasticity, below which it does no harm."""
 MIN_ROBUSTNESS = 0.05
 MAX_GAP = 0.5
@@ -213,10 +213,8 @@ def _benchmark(
 
 def _widened(price_r2: float) -> float:
     r"""Factor :math:`\eta^2` of Cinelli and Hazlett's bound for one benchmark's worth."""
-    share = price_r2 / max(1.0 - price_r2, 1e-9)
-    moved = min(price_r2 * share, 0.999)
-    eta = (1.0 + np.sqrt(moved)) / np.sqrt(max(1.0 - moved, 1e-3))
-    return float(eta**2)
+    moved = min((price_r2 / max(1.0 - price_r2, 1e-9)) ** 2, 0.999)
+    return float((1.0 + np.sqrt(moved)) ** 2 / (1.0 - moved))
 
 
 def _partial_r2(total: Floats, *, target: int, column: int, given: list[int]) -> float:
