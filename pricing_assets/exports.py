@@ -50,8 +50,15 @@ def export_forecast(home: Home, path: Path) -> int:
 
 
 def export_elasticities(home: Home, path: Path) -> int:
-    """Write the last run's elasticities; return its rows. Errors as in export_prices."""
-    frame = load_value(UPath(home.assets) / "own_price_elasticity")
+    """Write the last run's elasticities; return its rows. Errors as in export_prices.
+
+    Where the data have segments, rows of each segment follow those of all customers, whose
+    segment is empty.
+    """
+    whole = load_value(UPath(home.assets) / "own_price_elasticity").assign(segment="")
+    folder = UPath(home.assets) / "segment_elasticity"
+    parts = [whole, load_value(folder)] if folder.exists() else [whole]
+    frame = pd.concat([part for part in parts if len(part)], ignore_index=True)
     return _write(_select(frame, _ELASTICITY), path)
 
 

@@ -9,7 +9,10 @@ import numpy as np
 import pandas as pd
 
 from pricing_assets.core.curves import demand_curve_frame
-from pricing_assets.core.elasticity.estimate import estimate_elasticities
+from pricing_assets.core.elasticity.estimate import default_regression, estimate_elasticities
+from pricing_assets.core.elasticity.methods_table import methods_table
+from pricing_assets.core.elasticity.segments import segment_elasticities
+from pricing_assets.core.elasticity.sensitivity import sensitivity_table
 from pricing_assets.core.features import future_plan
 from pricing_assets.core.forecast.interface import Forecast
 from pricing_assets.core.panel import Panel
@@ -30,11 +33,16 @@ def own_price_elasticity(
     context: dg.AssetExecutionContext, settings: SettingsResource, sales_panel: Panel
 ) -> pd.DataFrame:
     """Posterior of each series' own-price elasticity, pooled by category."""
-    frame = estimate_elasticities(sales_panel, settings=settings.settings()).to_frame()
+    estimates = estimate_elasticities(sales_panel, settings=settings.settings())
+    frame = estimates.to_frame()
     values = frame["own_price_elasticity"]
     context.add_output_metadata(
         {
             **table_metadata(frame),
+            "method": estimates.choice.method,
+            "method_chosen_because": estimates.choice.reason,
+            "assortment_mean": estimates.assortment_mean,
+            "assortment_sd": estimates.assortment_sd,
             "mean": float(values.mean()),
             "mean_sd": float(frame["sd"].mean()),
             "by_method": records_metadata(_by_method(frame)),
@@ -43,6 +51,51 @@ def own_price_elasticity(
             ),
         }
     )
+    return frame
+
+
+@dg.asset(group_name=GROUP, owners=OWNERS, kinds={"parquet", "numpy"}, code_version="1")
+def elasticity_methods(
+    context: dg.AssetExecutionContext, settings: SettingsResource, sales_panel: Panel
+) -> pd.DataFrame:
+    """All estimators side by side: pooled mean, error, first-stage F, and why one was chosen."""
+    frame = methods_table(sales_panel, settings=settings.settings())
+    context.add_output_metadata({**table_metadata(frame), "methods": records_metadata(frame)})
+    return frame
+
+
+@dg.asset(group_name=GROUP, owners=OWNERS, kinds={"parquet", "numpy"}, code_version="1")
+def elasticity_sensitivity(
+    context: dg.AssetExecutionContext,
+    settings: SettingsResource,
+    sales_panel: Panel,
+    own_price_elasticity: pd.DataFrame,
+) -> pd.DataFrame:
+    """Placebo by future prices, robustness to an unseen confounder, stability over time."""
+    regression = default_regression(sales_panel, settings=settings.settings())
+    frame = sensitivity_table(regression, drift=float(own_price_elasticity["drift_sd"].mean()))
+    context.add_output_metadata({**table_metadata(frame), "tests": records_metadata(frame)})
+    return frame
+
+
+@dg.asset(group_name=GROUP, owners=OWNERS, kinds={"parquet", "numpy"}, code_version="1")
+def segment_elasticity(
+    context: dg.AssetExecutionContext,
+    settings: SettingsResource,
+    sales_panel: Panel,
+    sales: pd.DataFrame,
+    stores: pd.DataFrame,
+    own_price_elasticity: pd.DataFrame,
+) -> pd.DataFrame:
+    """Posterior by segment of customers or of stores, pooled towards the whole; may be empty."""
+    frame = segment_elasticities(
+        sales_panel,
+        sales=sales,
+        stores=stores,
+        elasticities=own_price_elasticity,
+        settings=settings.settings(),
+    )
+    context.add_output_metadata(table_metadata(frame))
     return frame
 
 
@@ -83,6 +136,24 @@ def elasticities_are_sound(own_price_elasticity: pd.DataFrame) -> dg.AssetCheckR
     sd = own_price_elasticity["sd"].to_numpy()
     wrong = int((~np.isfinite(mean) | ~np.isfinite(sd) | (mean >= 0) | (sd <= 0)).sum())
     return dg.AssetCheckResult(passed=wrong == 0, metadata=check_metadata(value=wrong, threshold=0))
+
+
+@dg.asset_check(
+    asset="elasticity_sensitivity",
+    description="Future prices move no demand, the slope is stable, and a weak unseen cause "
+    "could not undo it.",
+)
+def elasticities_are_robust(elasticity_sensitivity: pd.DataFrame) -> dg.AssetCheckResult:
+    """Count of sensitivity tests that call for caution; it warns and stops nothing."""
+    failed = elasticity_sensitivity.loc[~elasticity_sensitivity["passed"].astype(bool), "test"]
+    return dg.AssetCheckResult(
+        passed=failed.empty,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            **check_metadata(value=len(failed), threshold=0),
+            "failed": ", ".join(failed) or "nothing",
+        },
+    )
 
 
 @dg.asset_check(

@@ -56,7 +56,7 @@ class ElasticityEstimates:
         frame: S rows in the panel's order; columns product_id, store_id, category,
             own_price_elasticity, sd, low_90, high_90, method, raw_estimate, raw_standard_error,
             price_variation, observations, curvature, rival_elasticity, cross_elasticity,
-            promo_lift, flag.
+            promo_lift, drift_sd, flag.
         choice: the estimator whose slopes were pooled, and why.
         assortment_mean, assortment_sd: posterior of the mean over all series.
         first_stage_f: strength of the cost instrument, NaN where there is none.
@@ -290,6 +290,7 @@ def _frame(
         rival_elasticity=fit.effect("rival"),
         cross_elasticity=fit.effect("substitutes"),
         promo_lift=np.exp(fit.effect("promo")),
+        drift_sd=fit.instability,
         flag=_flags(fit, variation),
     )
 

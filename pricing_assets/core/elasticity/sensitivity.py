@@ -33,7 +33,8 @@ SENSITIVITY_COLUMNS = ("test", "value", "standard_error", "low_90", "high_90", "
 PLACEBO_DAYS = 7
 PLACEBO_TOLERANCE = 0.1
 """Placebo effect, as a share of the elasticity, below which it does no harm."""
-MIN_ROBUSTNESS = 0.05
+MAX_BOUND = 0.5
+"""Share of the elasticity that a cause as strong as a known one may take before a warning."""
 MAX_GAP = 0.5
 """Gap between two halves, as a share of the elasticity, above which a warning is due."""
 Z90 = float(norm.ppf(0.95))
@@ -102,7 +103,7 @@ def sensitivity_table(regression: Regression, *, drift: float) -> pd.DataFrame:
     whole = common_slope(moments.products, position=1)
     rows = [
         _placebo_row(placebo(regression), whole),
-        *_confounder_rows(confounder_bound(moments, names=regression.names)),
+        *_confounder_rows(confounder_bound(moments, names=regression.names), whole),
         *_stability_rows(moments, whole, drift),
     ]
     return pd.DataFrame(rows, columns=list(SENSITIVITY_COLUMNS))
@@ -179,6 +180,25 @@ def confounder_bound(moments: InnovationMoments, *, names: tuple[str, ...]) -> C
     )
 
 
+def bounded_slope(
+    *, slope: float, error: float, freedom: float, price_r2: float, demand_r2: float
+) -> float:
+    """The slope, nearer to zero, if a confounder as strong as a known covariate is unseen.
+
+    Args:
+        slope, error: the coefficient and its textbook error.
+        freedom: residual degrees of freedom.
+        price_r2: partial R2 of the covariate with price, given the other covariates.
+        demand_r2: partial R2 of the covariate with demand, given price and the others.
+    """
+    share = min(price_r2 / max(1.0 - price_r2, 1e-9), 0.999)
+    moved = share**2
+    widened = (1.0 + np.sqrt(moved)) ** 2 / (1.0 - moved)
+    demand = min(widened * demand_r2 / max(1.0 - demand_r2, 1e-9), 1.0)
+    bias = error * np.sqrt(freedom * demand * share / (1.0 - share))
+    return float(slope - np.sign(slope) * bias)
+
+
 def _partial_t(total: Floats, freedom: float) -> Floats:
     """t, coefficient and textbook error of column 1, (3,), from (k, k) cross-products."""
     gram = total[1:, 1:]
@@ -194,27 +214,28 @@ def _partial_t(total: Floats, freedom: float) -> Floats:
 def _benchmark(
     total: Floats, names: tuple[str, ...], freedom: float, *, slope: float, error: float
 ) -> tuple[str, float]:
-    """The covariate whose like would move the slope most, and the slope then (bound, k = 1)."""
+    """The covariate whose like would move the slope most, and the slope then (bound, k = 1).
+
+    One that explains half of the price or more has no bound: such is the promotion flag, which
+    is the price's own movement by another name.
+    """
     found = ("", np.nan)
     for number, name in enumerate(names, start=2):
         others = [k for k in range(1, len(total)) if k not in (1, number)]
         with_price = _partial_r2(total, target=1, column=number, given=others)
-        with_demand = _partial_r2(total, target=0, column=number, given=[1, *others])
-        price_share = with_price / max(1.0 - with_price, 1e-9)
-        if price_share >= 1.0:
+        if with_price >= 0.5:
             continue
-        demand_share = min((with_demand / max(1.0 - with_demand, 1e-9)) * _widened(with_price), 1.0)
-        bias = error * np.sqrt(freedom * demand_share * price_share / (1.0 - price_share))
-        nearer = slope - np.sign(slope) * bias
+        with_demand = _partial_r2(total, target=0, column=number, given=[1, *others])
+        nearer = bounded_slope(
+            slope=slope,
+            error=error,
+            freedom=freedom,
+            price_r2=with_price,
+            demand_r2=with_demand,
+        )
         if not found[0] or abs(nearer - slope) > abs(found[1] - slope):
             found = (name, float(nearer))
     return found
-
-
-def _widened(price_r2: float) -> float:
-    r"""Factor :math:`\eta^2` of Cinelli and Hazlett's bound for one benchmark's worth."""
-    moved = min((price_r2 / max(1.0 - price_r2, 1e-9)) ** 2, 0.999)
-    return float((1.0 + np.sqrt(moved)) ** 2 / (1.0 - moved))
 
 
 def _partial_r2(total: Floats, *, target: int, column: int, given: list[int]) -> float:
@@ -266,25 +287,23 @@ def _placebo_row(found: CommonSlope, whole: CommonSlope) -> dict[str, object]:
     )
 
 
-def _confounder_rows(found: ConfounderBound) -> list[dict[str, object]]:
+def _confounder_rows(found: ConfounderBound, whole: CommonSlope) -> list[dict[str, object]]:
     words = "share of the rest of price and of demand that an unseen cause must explain to "
     rows = [
-        _row(
-            "robustness_value",
-            found.rv_zero,
-            passed=not found.rv_zero < MIN_ROBUSTNESS,
-            meaning=words + "take the elasticity to zero",
-        ),
+        _row("robustness_value", found.rv_zero, meaning=words + "take the elasticity to zero"),
         _row("robustness_value_half", found.rv_half, meaning=words + "halve it"),
         _row(
             "robustness_value_significance",
             found.rv_significance,
+            passed=not found.rv_significance <= 0,
             meaning=words + "take its 95 % interval to zero",
         ),
     ]
     if found.benchmark:
         meaning = f"the common slope if a cause as strong as '{found.benchmark}' is unseen"
-        rows.append(_row("confounder_bound", found.benchmark_slope, meaning=meaning))
+        passed = not abs(whole.value - found.benchmark_slope) > MAX_BOUND * abs(whole.value)
+        bound = found.benchmark_slope
+        rows.append(_row("confounder_bound", bound, passed=passed, meaning=meaning))
     return rows
 
 
