@@ -14,16 +14,24 @@ _RANGE_END = "dagster/asset_partition_range_end"
 
 PIPELINE = "pricing_pipeline"
 PRICE_UPDATE = "price_update"
+TUNE_FORECAST = "tune_forecast"
+
+_TUNED = dg.AssetSelection.assets("tuned_forecast_parameters")
 
 pricing_pipeline = dg.define_asset_job(
     PIPELINE,
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - _TUNED,
     description="From raw tables to the published price table, in one run.",
 )
 price_update = dg.define_asset_job(
     PRICE_UPDATE,
     selection=dg.AssetSelection.assets("price_table", "published_price_table"),
     description="Prices again from the demand curves as they are: new rules, no new model.",
+)
+tune_forecast = dg.define_asset_job(
+    TUNE_FORECAST,
+    selection=_TUNED.upstream().required_multi_asset_neighbors(),
+    description="From raw tables to forecast parameters that beat the defaults, for later runs.",
 )
 
 
@@ -69,6 +77,21 @@ def nightly(
     return dg.RunRequest(tags=sync_sales_months(context.instance, raw_tables, settings))
 
 
+@dg.schedule(
+    job=tune_forecast,
+    cron_schedule="0 5 * * 0",
+    execution_timezone="UTC",
+    description="A search for forecast parameters every Sunday.",
+)
+def weekly_tuning(
+    context: dg.ScheduleEvaluationContext,
+    raw_tables: dg.ResourceParam[CachedRawTables],
+    settings: dg.ResourceParam[SettingsResource],
+) -> dg.RunRequest:
+    """A search on every month of the data as it is now."""
+    return dg.RunRequest(tags=sync_sales_months(context.instance, raw_tables, settings))
+
+
 hourly_price_update = dg.ScheduleDefinition(
     name="hourly_price_update",
     job=price_update,
@@ -109,6 +132,6 @@ def log_failed_run(context: dg.RunFailureSensorContext) -> None:
     )
 
 
-JOBS = [pricing_pipeline, price_update]
-SCHEDULES = [nightly, hourly_price_update]
+JOBS = [pricing_pipeline, price_update, tune_forecast]
+SCHEDULES = [nightly, hourly_price_update, weekly_tuning]
 SENSORS = [new_raw_data, log_failed_run]

@@ -52,6 +52,18 @@ def _add_data_commands(commands: argparse._SubParsersAction) -> None:
     run.add_argument("--data", metavar="DIR", help="raw tables (default: PRICING_DATA)")
     _add_home(run)
     run.add_argument("--config", metavar="FILE", help="YAML settings (default: PRICING_CONFIG)")
+    tune = _command(
+        commands,
+        "tune",
+        _tune,
+        "Search for forecast parameters that beat the defaults; a stopped search goes on.",
+    )
+    tune.add_argument("--data", metavar="DIR", help="raw tables (default: PRICING_DATA)")
+    _add_home(tune)
+    tune.add_argument("--config", metavar="FILE", help="YAML settings (default: PRICING_CONFIG)")
+    tune.add_argument(
+        "--trials", type=int, metavar="N", help="trials in all (default: forecast.tuning_trials)"
+    )
     demo = _command(
         commands, "demo", _demo, "The main job from nothing: simulate, run, serve, ask."
     )
@@ -144,6 +156,16 @@ def _run(options: argparse.Namespace) -> int:
     home = _home(options)
     finished = run_job("pricing_pipeline", home=home, data=options.data, config=options.config)
     print("\n".join(summary_lines(home, finished)))
+    return 0
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from pricing_assets.tuning_run import tune_lines
+
+    lines = tune_lines(
+        _home(options), data=options.data, config=options.config, trials=options.trials
+    )
+    print("\n".join(lines))
     return 0
 
 

@@ -21,6 +21,7 @@ from pricing_assets.assets import (
     publication,
     raw,
     registration,
+    tuning,
 )
 from pricing_assets.core.settings import OrchestrationParameters
 from pricing_assets.progress import PROGRESS, progress_logger
@@ -30,11 +31,13 @@ from resources.price_store import PriceStoreResource
 from resources.raw_table_cache import CachedRawTables
 from resources.settings import SettingsResource
 from resources.tracking import TrackingResource
+from resources.tuning_store import TuningStoreResource
 from serving.home import Home, load_settings, read_environment
 
 STAGES = (
     raw,
     features,
+    tuning,
     forecast,
     elasticity,
     price_table,
@@ -81,6 +84,7 @@ def _resources() -> dict[str, Any]:
             artifact_location=home.mlflow_artifacts.as_uri(),
         ),
         "checkpoints": CheckpointResource(root=str(home.checkpoints)),
+        "tuning_store": TuningStoreResource(root=str(home.tuning)),
         "price_store": PriceStoreResource(root=str(home.tables), reports=str(home.reports)),
     }
 

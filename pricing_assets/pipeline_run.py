@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pricing_assets.core.errors import PricingError
+from pricing_assets.core.settings import PricingSettings
 from serving.durable import replace_durably
-from serving.home import Home
+from serving.home import Home, load_settings
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -89,6 +90,7 @@ def run_job(
     data: str | None = None,
     config: str | None = None,
     descriptor: int = 2,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> FinishedRun:
     """Run a job of the definitions in this process, as a run of the home's instance.
 
@@ -98,6 +100,7 @@ def run_job(
         data: raw tables; None takes ``PRICING_DATA``.
         config: YAML; None takes ``PRICING_CONFIG``.
         descriptor: file descriptor for progress lines.
+        overrides: settings for this run alone, by section; the rest are as configured.
 
     Raises:
         InputError: the data or the configuration is wrong.
@@ -109,16 +112,18 @@ def run_job(
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")  # beta notices of libraries say nothing to this person
-        return _run(job_name, home=home, descriptor=os.dup(descriptor))
+        return _run(job_name, home=home, descriptor=os.dup(descriptor), overrides=overrides or {})
 
 
-def _run(job_name: str, *, home: Home, descriptor: int) -> FinishedRun:
+def _run(
+    job_name: str, *, home: Home, descriptor: int, overrides: Mapping[str, Mapping[str, Any]]
+) -> FinishedRun:
     import dagster as dg
     from dagster._core.errors import DagsterAssetCheckFailedError  # exported nowhere else
 
     from pricing_assets.definitions import build_definitions
 
-    definitions = build_definitions()
+    definitions = build_definitions(resource_overrides=_overridden(overrides))
     try:
         with dg.DagsterInstance.get() as instance:
             tags = _tags(definitions, instance) if job_name != _price_update() else {}
@@ -133,6 +138,18 @@ def _run(job_name: str, *, home: Home, descriptor: int) -> FinishedRun:
     finally:
         os.close(descriptor)
     return _finished(run, home)
+
+
+def _overridden(overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
+    """The settings resource with sections changed; none where nothing is."""
+    if not overrides:
+        return {}
+    from resources.settings import SettingsResource
+
+    values = load_settings().model_dump()
+    for section, changed in overrides.items():
+        values[section] |= changed
+    return {"settings": SettingsResource.of(PricingSettings.model_validate(values))}
 
 
 def _price_update() -> str:

@@ -87,6 +87,12 @@ def histogram(values: np.ndarray, *, title: str, x_label: str) -> dg.MetadataVal
     return _as_markdown(figure, title)
 
 
+def png_metadata(png: bytes) -> dg.MetadataValue[Any]:
+    """A PNG that was drawn elsewhere."""
+    encoded = base64.b64encode(png).decode()
+    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{encoded})")
+
+
 def _figure(title: str, y_label: str) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 

@@ -96,6 +96,11 @@ class Home:
         return self.root / "checkpoints"
 
     @property
+    def tuning(self) -> Path:
+        """Searches for forecast parameters, and what the last one found."""
+        return self.root / "tuning"
+
+    @property
     def reports(self) -> Path:
         """Evaluation reports, one HTML and one JSON a run."""
         return self.root / "reports"

@@ -28,6 +28,7 @@ from resources.asset_metadata import (
 from resources.checkpoints import CheckpointResource
 from resources.settings import SettingsResource
 from resources.tracking import TrackingResource, flat_settings
+from resources.tuning_store import TuningStoreResource
 
 GROUP = "demand_forecast"
 OWNERS = ["team:data-science"]
@@ -56,17 +57,18 @@ def forecast_test(
     context: dg.AssetExecutionContext,
     settings: SettingsResource,
     tracking: TrackingResource,
+    tuning_store: TuningStoreResource,
     sales_panel: Panel,
 ) -> Iterator[dg.Output[pd.DataFrame]]:
     """Test every forecaster on held-out periods that it has not seen."""
-    chosen = settings.settings()
+    in_use = tuning_store.in_use(settings.settings())
+    chosen = in_use.settings
     test = walk_forward(sales_panel, settings=chosen, progress=context.log.info)
     model = test.winner if chosen.forecast.model == "auto" else chosen.forecast.model
     metrics = test.metrics.assign(chosen=test.metrics["model"] == model)
     tracking.run().log(params=flat_settings(chosen), metrics=_tracked(metrics))
-    yield dg.Output(
-        metrics, "forecast_backtest", metadata=_test_metadata(metrics, model, test.reason)
-    )
+    metadata = {**_test_metadata(metrics, model, test.reason), "parameters_from": in_use.source}
+    yield dg.Output(metrics, "forecast_backtest", metadata=metadata)
     error = sales_panel.series[["product_id", "store_id"]].assign(total_cv=test.total_cv)
     yield dg.Output(error, "forecast_total_error", metadata=table_metadata(error))
 
@@ -76,16 +78,18 @@ def demand_model(
     context: dg.AssetExecutionContext,
     settings: SettingsResource,
     checkpoints: CheckpointResource,
+    tuning_store: TuningStoreResource,
     sales_panel: Panel,
     forecast_backtest: pd.DataFrame,
 ) -> ModelBundle:
     """The chosen forecaster and its fallbacks trained on every period, as native files."""
     name = str(forecast_backtest.loc[forecast_backtest["chosen"], "model"].iloc[0])
+    in_use = tuning_store.in_use(settings.settings())
     checkpoint = checkpoints.of("demand_model")
     failover = train_failover(
         sales_panel,
         name=name,
-        settings=settings.settings(),
+        settings=in_use.settings,
         checkpoints=checkpoint,
         progress=context.log.info,
     )
@@ -94,7 +98,12 @@ def demand_model(
     manifest = pd.DataFrame([{"file": file, **entry} for file, entry in bundle.manifest().items()])
     order = ", ".join(rung.name for rung in failover.rungs)
     context.add_output_metadata(
-        {"forecaster": name, "failover_order": order, "files": records_metadata(manifest)}
+        {
+            "forecaster": name,
+            "failover_order": order,
+            "parameters_from": in_use.source,
+            "files": records_metadata(manifest),
+        }
     )
     return bundle
 

@@ -70,7 +70,7 @@ class ForecastParameters(Parameters):
         "ses_weekday",
     ] = Field("auto", description="Forecaster used for prices; auto takes the walk-forward winner.")
     ensemble_members: list[str] = Field(
-        ["lightgbm", "ses_price"],
+        ["lightgbm", "svr"],
         description="Forecasters that the ensemble weighs; ses_price is the base that every "
         "global model starts from.",
     )
@@ -91,6 +91,18 @@ class ForecastParameters(Parameters):
     min_data_in_leaf: int = Field(40, ge=1, description="Rows in a leaf.")
     training_origins: int = Field(
         60, ge=1, le=200, description="Past origins that give training rows."
+    )
+    tuner: Literal["optuna", "grid"] = Field(
+        "optuna",
+        description="Search for LightGBM's parameters; grid where optuna cannot be used.",
+    )
+    tuning_trials: int = Field(
+        30, ge=1, le=10_000, description="Trials of a search; one that was stopped goes on."
+    )
+    use_tuned: bool = Field(
+        True,
+        description="Train with the parameters of the home's last search where they beat the "
+        "defaults by more than noise.",
     )
     backtest_origins: int = Field(3, ge=1, le=24, description="Walk-forward test origins.")
     threads: int = Field(
@@ -113,8 +125,11 @@ class ForecastParameters(Parameters):
     torch_hidden: int = Field(
         32, ge=8, le=512, multiple_of=4, description="Width of a network's layers."
     )
-    torch_windows: int = Field(
-        6000, ge=100, description="Series-origins that a network learns from, sampled."
+    torch_steps: int = Field(
+        250_000,
+        ge=1000,
+        description="Recent weeks and periods ahead that a network reads in one pass: windows "
+        "times their length, above which windows are sampled.",
     )
     torch_weeks: int = Field(
         13, ge=1, le=104, description="Recent weeks that a network reads beside its features."

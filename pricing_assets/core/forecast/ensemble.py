@@ -53,7 +53,7 @@ NAME = "ensemble"
 BASE = "ses_price"
 """Member that every global model brings along: SES x weekday x price effect, not trained."""
 
-_SHRINK = 0.01
+_SHRINK = 0.5
 _SUM_WEIGHT = 1e4
 _VARIANCE_FLOOR = 0.05
 

@@ -159,7 +159,27 @@ def train_boosters(
     if rows.target.size < LEAST_ROWS or not rows.target.any():
         return None
     names = learned_features(panel)
-    data = lgb.Dataset(
+    data = _dataset(rows, names)
+    mean = _train(data, "poisson", settings=settings)
+    data.set_label(np.log((rows.target + OFFSET) / (rows.base + OFFSET)))
+    data.set_init_score(np.zeros(rows.target.size))
+    return Boosters(mean=mean, median=_train(data, "l1", settings=settings), features=names)
+
+
+def mean_of(
+    design: Design, *, rows: TrainingRows, names: tuple[str, ...], settings: PricingSettings
+) -> Floats:
+    """Expected demand of a design, (S, H), by a mean booster trained on ``rows`` alone."""
+    if rows.target.size < LEAST_ROWS or not rows.target.any():
+        return design.base
+    booster = _train(_dataset(rows, names), "poisson", settings=settings)
+    flat = design.features.reshape(-1, design.features.shape[2])[:, feature_columns(names)]
+    return np.asarray(design.base * _ratio(booster, flat).reshape(design.base.shape))
+
+
+def _dataset(rows: TrainingRows, names: tuple[str, ...]) -> lgb.Dataset:
+    """The rows for the mean: units, starting from the base."""
+    return lgb.Dataset(
         rows.features[:, feature_columns(names)],
         label=rows.target,
         init_score=np.log(rows.base),
@@ -167,10 +187,6 @@ def train_boosters(
         categorical_feature=[names.index(name) for name in CATEGORICAL],
         params={"max_bin": 127, "verbosity": -1},
     )
-    mean = _train(data, "poisson", settings=settings)
-    data.set_label(np.log((rows.target + OFFSET) / (rows.base + OFFSET)))
-    data.set_init_score(np.zeros(rows.target.size))
-    return Boosters(mean=mean, median=_train(data, "l1", settings=settings), features=names)
 
 
 def _train(data: lgb.Dataset, objective: str, *, settings: PricingSettings) -> lgb.Booster:
