@@ -4,12 +4,15 @@ Equation. With the reference price :math:`p_0`, the ratio :math:`r = p/p_0` and 
 transform :math:`z_\lambda(r) = (r^\lambda - 1)/\lambda` (:math:`\log r` at :math:`\lambda = 0`),
 
 .. math:: \log Q(p) = \log Q_0 + \varepsilon\, z_\lambda(p/p_0), \qquad
-          \varepsilon \sim N(\mu, s^2).
+          \varepsilon \sim N(\mu, s^2), \quad
+          \log Q_0 \sim N(\log \bar Q_0 - \sigma^2/2,\ \sigma^2), \quad
+          \sigma^2 = \log(1 + cv^2).
 
 :math:`\lambda` is the curvature: 0 is constant elasticity, 1 the semi-log curve whose elasticity
 grows in proportion to price; at :math:`p_0` the elasticity is :math:`\varepsilon` whatever
 :math:`\lambda` (Box and Cox 1964). The posterior mean is the log-normal moment
-:math:`E\,Q(p) = Q_0 \exp(\mu z + s^2 z^2/2)`: closed form, no draws.
+:math:`E\,Q(p) = \bar Q_0 \exp(\mu z + s^2 z^2/2)`: closed form; :meth:`DemandCurves.draws` is for
+what has none.
 
 NumPy only: the service imports this module. Choosing a price is ``core.price_table``.
 """
@@ -23,6 +26,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+_EDGE = 1e-9
+"""Relative slack at the edges of the support: a price seen is inside whatever its rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,11 @@ class DemandCurves:
         return np.asarray(units * np.exp(mean * z + 0.5 * (sd * z) ** 2))
 
     def units_quantile(self, price: Floats, probability: float) -> Floats:
-        """Quantile of the expected units under the posterior of level and elasticity."""
+        """Quantile of the expected units under the posterior of level and elasticity.
+
+        The log level is normal with variance log(1 + cv^2) around minus half of it, so that the
+        mean is :meth:`expected_units`. Shape (n,) or (n, k).
+        """
         z = self.step(price)
         units, mean, sd, cv = _columns(
             price,
@@ -71,24 +82,30 @@ class DemandCurves:
             self.elasticity_sd,
             self.reference_units_cv,
         )
-        spread = np.sqrt((sd * z) ** 2 + np.log1p(cv**2))
-        return np.asarray(units * np.exp(mean * z + ndtri(probability) * spread))
+        level = np.log1p(cv**2)
+        spread = np.sqrt((sd * z) ** 2 + level)
+        return np.asarray(units * np.exp(mean * z - 0.5 * level + ndtri(probability) * spread))
 
-    def profit_uplift_quantile(
-        self, *, price: Floats, baseline: Floats, unit_cost: Floats, probability: float
-    ) -> Floats:
-        """Quantile of profit(price) - profit(baseline), each (n,), under the posterior.
+    def draws(self, price: Floats, *, count: int, rng: np.random.Generator) -> Floats:
+        """Posterior draws of the expected units, shape (n, count), or (n, k, count).
 
-        Both profits share the elasticity, so their difference is monotone in it over the range
-        that matters and its quantile is taken at the elasticity's own quantile.
+        One draw is one curve: the same elasticity and level at all k prices of a row, so that a
+        difference between prices has its own posterior. Rows are independent. Their mean is
+        :meth:`expected_units`, their quantiles :meth:`units_quantile`.
+
+        Args:
+            price: (n,) or (n, k) currency units.
+            count: draws.
+            rng: where the randomness comes from.
         """
-        values = []
-        for level in (probability, 1 - probability):
-            elasticity = self.elasticity_mean + ndtri(level) * self.elasticity_sd
-            gain = self._profit_at(price, unit_cost, elasticity)
-            values.append(gain - self._profit_at(baseline, unit_cost, elasticity))
-        low, high = np.minimum(*values), np.maximum(*values)
-        return low if probability < 0.5 else high
+        normal = rng.standard_normal((2, len(self), count))
+        elasticity = self.elasticity_mean[:, None] + self.elasticity_sd[:, None] * normal[0]
+        variance = np.log1p(self.reference_units_cv**2)[:, None]
+        level = np.exp(np.sqrt(variance) * normal[1] - variance / 2) * self.reference_units[:, None]
+        z = self.step(price)
+        if price.ndim == 1:
+            return np.asarray(level * np.exp(elasticity * z[:, None]))
+        return np.asarray(level[:, None, :] * np.exp(elasticity[:, None, :] * z[:, :, None]))
 
     def probability_worse(self, *, price: Floats, baseline: Floats, unit_cost: Floats) -> Floats:
         """Posterior probability that profit at ``price`` is below profit at ``baseline``.
@@ -119,9 +136,16 @@ class DemandCurves:
         fallback = np.where((margin < base_margin) & (margin <= 0), 1.0, 0.0)
         return np.asarray(np.where(valid, tail, fallback))
 
-    def _profit_at(self, price: Floats, unit_cost: Floats, elasticity: Floats) -> Floats:
-        units = self.reference_units * np.exp(elasticity * self.step(price))
-        return np.asarray((price - unit_cost) * units)
+
+def is_extrapolation(price: Floats, *, support_low: Floats, support_high: Floats) -> Flags:
+    """Whether each price, (n,) or (n, k), lies outside the prices seen.
+
+    Those reach from ``support_low`` to ``support_high``, (n,) each; where one of them is unknown
+    (NaN) any price lies outside.
+    """
+    low, high = _columns(price, support_low, support_high)
+    inside = (price >= low * (1 - _EDGE)) & (price <= high * (1 + _EDGE))
+    return np.asarray(~inside)
 
 
 def box_cox_step(ratio: Floats, curvature: Floats) -> Floats:

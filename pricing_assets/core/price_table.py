@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pricing_assets.core.currency import to_major, to_minor
-from pricing_assets.core.demand import DemandCurves
+from pricing_assets.core.demand import DemandCurves, is_extrapolation
 from pricing_assets.core.errors import MissingCostError
 from pricing_assets.core.expected_sales import (
     expected_sales,
@@ -103,7 +103,7 @@ def build_price_table(
         MissingCostError: the objective is profit and no product has a unit cost.
         GuardRailError: never, unless a rule is broken by this module itself.
     """
-    frame = _joined(curve_frame, panel_facts)
+    frame = curves_with_facts(curve_frame, panel_facts)
     require_costs(_floats(frame, "unit_cost"), objective=settings.objective)
     bounds = price_bounds(
         current_price=_floats(frame, "current_price"),
@@ -117,7 +117,7 @@ def build_price_table(
     return _priced(frame, bounds=bounds, found=found, settings=settings, chooser=chooser)
 
 
-def _joined(curve_frame: pd.DataFrame, panel_facts: pd.DataFrame) -> pd.DataFrame:
+def curves_with_facts(curve_frame: pd.DataFrame, panel_facts: pd.DataFrame) -> pd.DataFrame:
     """Curves with their facts, in the curves' order; cost and MAP are the facts' own."""
     key = ["product_id", "store_id"]
     curves = curve_frame.drop(columns=["unit_cost", "map_price"], errors="ignore")
@@ -129,8 +129,8 @@ def _floats(frame: pd.DataFrame, column: str) -> Floats:
     return frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _usable_curves(frame: pd.DataFrame) -> tuple[DemandCurves, Flags]:
-    """Curves of the frame, with a neutral one in place of any that is not a demand curve."""
+def usable_curves(frame: pd.DataFrame) -> tuple[DemandCurves, Flags]:
+    """Curves of the frame, and which rows (n,) have one: the others get a neutral curve."""
     names = DemandCurves.__slots__
     raw = {name: _floats(frame, name) for name in names}
     usable = np.logical_and.reduce([np.isfinite(values) for values in raw.values()])
@@ -141,7 +141,7 @@ def _usable_curves(frame: pd.DataFrame) -> tuple[DemandCurves, Flags]:
     return DemandCurves(**{n: np.where(usable, raw[n], neutral[n]) for n in names}), usable
 
 
-def _price_facts(
+def price_facts(
     frame: pd.DataFrame, *, bounds: PriceBounds, usable: Flags, objective: Objective
 ) -> PriceFacts:
     """Cost, stock (where it is not replenished) and whether each row's price may change."""
@@ -182,8 +182,8 @@ def _priced(
     chooser: RowChooser | None,
 ) -> pd.DataFrame:
     """Choose, check, value and explain the price of every row."""
-    curves, usable = _usable_curves(frame)
-    facts = _price_facts(frame, bounds=bounds, usable=usable, objective=settings.objective)
+    curves, usable = usable_curves(frame)
+    facts = price_facts(frame, bounds=bounds, usable=usable, objective=settings.objective)
     choice = choose_prices(
         curves,
         to_major(np.maximum(found.prices, 1), exponent=bounds.exponent),
@@ -299,8 +299,10 @@ def _frame(
 ) -> pd.DataFrame:
     bounds = rows.bounds
     price = np.where(bounds.priceable, to_major(rows.minor, exponent=bounds.exponent), np.nan)
-    inside = (price >= _floats(frame, "support_low") * (1 - 1e-9)) & (
-        price <= _floats(frame, "support_high") * (1 + 1e-9)
+    inside = ~is_extrapolation(
+        price,
+        support_low=_floats(frame, "support_low"),
+        support_high=_floats(frame, "support_high"),
     )
     changed = bounds.priceable & (rows.minor != bounds.current)
     trust = confidence(
