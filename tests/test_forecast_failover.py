@@ -34,6 +34,7 @@ from pricing_assets.core.panel import FuturePlan, Panel
 from pricing_assets.core.settings import ForecastParameters, PricingSettings
 from resources.checkpoints import CheckpointFile, CheckpointResource
 from resources.settings import SettingsResource
+from resources.tuning_store import TuningStoreResource
 
 SETTINGS = PricingSettings(
     horizon_days=14,
@@ -42,7 +43,7 @@ SETTINGS = PricingSettings(
         training_origins=6,
         torch_epochs=1,
         torch_hidden=8,
-        torch_windows=100,
+        torch_steps=1800,
         torch_weeks=4,
         torch_device="cpu",
     ),
@@ -256,6 +257,7 @@ def test_the_asset_trains_fallbacks_and_leaves_no_checkpoint(tmp_path: Path) -> 
         context,
         settings=SettingsResource.of(SETTINGS),
         checkpoints=CheckpointResource(root=str(tmp_path / "checkpoints")),
+        tuning_store=TuningStoreResource(root=str(tmp_path / "tuning")),
         sales_panel=_known()[0],
         forecast_backtest=pd.DataFrame({"model": ["svr", "lstm"], "chosen": [False, True]}),
     )

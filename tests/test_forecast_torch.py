@@ -36,7 +36,7 @@ SETTINGS = PricingSettings(
     forecast=ForecastParameters(
         torch_epochs=3,
         torch_hidden=16,
-        torch_windows=400,
+        torch_steps=8000,
         torch_weeks=6,
         torch_device="cpu",
         training_origins=12,
@@ -134,7 +134,7 @@ def test_a_checkpoint_of_other_data_is_not_taken() -> None:
 @pytest.mark.parametrize("name", TORCH_FORECASTERS)
 def test_the_network_beats_the_plain_forecast_and_knows_price(name: str) -> None:
     panel = synthetic_panel(24, 300, 4)
-    settings = _with(SETTINGS, torch_epochs=8, torch_hidden=32, torch_windows=1200)
+    settings = _with(SETTINGS, torch_epochs=8, torch_hidden=32, torch_steps=24_000)
     known, plan = panel.until(286), actual_plan(panel, origin=286, horizon=14)
     actual, usable = panel.units[:, 286:], usable_cells(panel)[:, 286:]
     fitted = train_forecaster(known, name=name, settings=settings)

@@ -208,7 +208,7 @@ class TorchForecaster:
             builder,
             scale=None if network is None else network.scale,
             weeks=forecast.torch_weeks,
-            limit=forecast.torch_windows,
+            limit=forecast.torch_steps // (forecast.torch_weeks + builder.horizon),
         )
         known = windows.target[np.isfinite(windows.target)]
         if known.size < LEAST_ROWS or not known.any():
