@@ -175,8 +175,12 @@ def run_method(
     """Run one estimator other than the default."""
     parameters = settings.elasticity
     block = max(parameters.block_days // panel.period_days, 2)
-    rows = regression_rows(design, block=block, transactions=evidence.transactions)
-    lasting: Identification = "lasting_prices" if noisy_transactions(evidence) else "innovations"
+    noisy = noisy_transactions(evidence)
+    lasting: Identification = "lasting_prices" if noisy else "innovations"
+    all_cells = method == "double_ml" and noisy
+    rows = regression_rows(
+        design, block=block, transactions=evidence.transactions and not all_cells
+    )
 
     def machine_learning() -> RawEstimates:
         return double_ml(

@@ -9,12 +9,15 @@ g and m are learned on other folds and taken off; the slope is that of the resid
   calendar and the promotions. Slow unseen demand shows in the past and is taken out with it; no
   present or future demand is among the features, so nothing leaks.
 - ``lasting_prices``: the price paid is a noisy reading of the price asked (single invoice lines,
-  customers' own terms). Its noise pulls every slope on it towards zero, and taking the past off
-  leaves nothing but noise. The mean price of the weeks before is the instrument (Griliches and
-  Hausman 1986; the partially linear IV model of Chernozhukov et al. 2018): it shares the asked
-  price with today, not the noise. It asks that last month's price moves today's demand only
-  through today's price, and stands or falls with its first-stage F. Own slopes are those on the
-  price paid, divided by the reliability that the common slope finds.
+  customers' own terms), and no price is known where nothing was sold. Its noise pulls every slope
+  on it towards zero, and taking the past off leaves nothing but noise. The mean price paid in the
+  four weeks before is the instrument (Griliches and Hausman 1986; the partially linear IV model
+  of Chernozhukov et al. 2018): it shares the asked price with today, not the noise. What it does
+  to demand is read off all cells, those without a sale too; what it does to price, off the cells
+  with a sale (two-sample IV, Angrist and Krueger 1992), less the bias that demeaning within a
+  series gives (the noise of the own price is in the series' mean). It asks that last month's
+  price moves today's demand only through today's, and stands or falls with its first-stage F.
+  Own slopes are those on the price paid, divided by the reliability that the common slope finds.
 
 Folds are whole products, so that nothing of a product trains its own nuisance; with few products,
 they are blocks of time, and the rows next to the test block train nothing.
@@ -22,7 +25,7 @@ they are blocks of time, and the rows next to the test block train nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import lightgbm as lgb
@@ -37,9 +40,11 @@ from pricing_assets.core.elasticity.raw_estimates import (
     Slopes,
     clustered_variance,
     nothing_estimated,
+    random_effects_mean,
     slopes,
 )
 from pricing_assets.core.elasticity.regression_rows import RegressionRows
+from pricing_assets.core.panel import carry_forward
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -105,9 +110,12 @@ def double_ml(
         )
     folds = product_folds(design, rows, prepared.rows, period_days=period_days, seed=chosen.seed)
     free = np.column_stack(
-        [_residual(prepared.features, column, folds, chosen) for column in prepared.targets.T]
+        [
+            _residual(prepared.features, column, rows.weight[prepared.rows], folds, chosen)
+            for column in prepared.targets.T
+        ]
     )
-    return _estimates(free, rows, prepared, identification, min_first_stage_f, cluster)
+    return _estimates(free, design, rows, prepared, identification, min_first_stage_f, cluster)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,33 +190,37 @@ def _innovations(design: PriceDesign, rows: RegressionRows, period_days: int) ->
 
 
 def _lasting(design: PriceDesign, rows: RegressionRows, period_days: int) -> Prepared:
-    """Outcome, price and the mean price before, within series; features of the calendar only."""
-    dense = np.full(rows.shape, np.nan)
-    dense[rows.series, rows.period] = rows.log_price
-    before = trailing_mean(dense, periods=max(LEVEL_DAYS // period_days, 1))
-    instrument = before[rows.series, rows.period]
+    """Outcome, price and the mean price before, within series and period; calendar features."""
+    paid = np.where(design.usable & (design.units > 0), design.log_price, np.nan)
+    before = trailing_mean(paid, periods=max(LEVEL_DAYS // period_days, 1))
+    last = trailing_mean(carry_forward(paid), periods=1)
+    instrument = np.where(np.isfinite(before), before, last)[rows.series, rows.period]
     known = np.flatnonzero(np.isfinite(instrument))
     columns = np.column_stack([rows.outcome, rows.log_price, instrument])[known]
-    targets = within(columns, groups=[rows.series[known]], weight=rows.weight[known])
+    groups = [rows.series[known], rows.period[known]]
+    targets = within(columns, groups=groups, weight=rows.weight[known])
     features = [*rows.controls.T, *_calendar_features(design, rows, period_days)]
     return Prepared(known, targets, np.stack(features, axis=1)[known])
 
 
 def _calendar_features(design: PriceDesign, rows: RegressionRows, period_days: int) -> list[Floats]:
-    """Period, season, weekday and holiday, category and the level of price, each (N,)."""
+    """Period, season, weekday and holiday, and the category, each (N,).
+
+    The level of a product's price is none of them: it is known from its later prices too.
+    """
     angle = 2 * np.pi * rows.period * period_days / 365.25
-    level = np.log(np.maximum(design.current_price, 1e-9))
     return [
         rows.period.astype(np.float64),
         np.sin(angle),
         np.cos(angle),
         *design.calendar[rows.period].T,
         design.category[rows.series].astype(np.float64),
-        level[rows.series],
     ]
 
 
-def _residual(features: Floats, target: Floats, folds: Folds, nuisance: Nuisance) -> Floats:
+def _residual(
+    features: Floats, target: Floats, weight: Floats, folds: Folds, nuisance: Nuisance
+) -> Floats:
     """Target (n,) less its prediction by a model that saw other folds only."""
     rng = np.random.default_rng(nuisance.seed)
     result = np.full(len(target), np.nan)
@@ -220,7 +232,7 @@ def _residual(features: Floats, target: Floats, folds: Folds, nuisance: Nuisance
             train = np.sort(rng.choice(train, MAX_TRAINING_ROWS, replace=False))
         predict = _ridge if _small(train, nuisance) else _boosted
         result[test] = target[test] - predict(
-            features[train], target[train], features[test], nuisance
+            features[train], target[train], weight[train], features[test], nuisance
         )
     return result
 
@@ -229,7 +241,7 @@ def _small(train: Integers, nuisance: Nuisance) -> bool:
     return nuisance.learner == "ridge" or len(train) < MIN_BOOSTED_ROWS
 
 
-def _boosted(x: Floats, y: Floats, test: Floats, nuisance: Nuisance) -> Floats:
+def _boosted(x: Floats, y: Floats, weight: Floats, test: Floats, nuisance: Nuisance) -> Floats:
     options = {
         "objective": "regression",
         "learning_rate": 0.1,
@@ -241,20 +253,23 @@ def _boosted(x: Floats, y: Floats, test: Floats, nuisance: Nuisance) -> Floats:
         "force_col_wise": True,
         "verbosity": -1,
     }
-    booster = lgb.train(options, lgb.Dataset(x, label=y), num_boost_round=ROUNDS)
+    booster = lgb.train(options, lgb.Dataset(x, label=y, weight=weight), num_boost_round=ROUNDS)
     return np.asarray(booster.predict(test), dtype=np.float64)
 
 
-def _ridge(x: Floats, y: Floats, test: Floats, nuisance: Nuisance) -> Floats:
-    centre, scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
+def _ridge(x: Floats, y: Floats, weight: Floats, test: Floats, nuisance: Nuisance) -> Floats:
+    share = weight / weight.sum()
+    centre, level = share @ x, float(share @ y)
+    scale = np.maximum(np.sqrt(share @ (x - centre) ** 2), 1e-9)
     z = (x - centre) / scale
-    gram = z.T @ z + RIDGE * np.eye(z.shape[1])
-    fit = np.linalg.solve(gram, z.T @ (y - y.mean()))
-    return np.asarray(y.mean() + (test - centre) / scale @ fit)
+    gram = z.T @ (share[:, None] * z) + RIDGE / len(y) * np.eye(z.shape[1])
+    fit = np.linalg.solve(gram, z.T @ (share * (y - level)))
+    return np.asarray(level + (test - centre) / scale @ fit)
 
 
 def _estimates(
     free: Floats,
+    design: PriceDesign,
     rows: RegressionRows,
     prepared: Prepared,
     identification: Identification,
@@ -276,7 +291,10 @@ def _estimates(
     )
     found = slopes(residuals, series_count=rows.shape[0])
     if lasting:
-        return _corrected(found, residuals, free[:, 2], rows.shape[0], min_first_stage_f)
+        priced = design.units[series, rows.period[kept]] > 0
+        noise = paid_noise_variance(design)
+        common = _two_sample(residuals, free[:, 2], priced=priced, noise=noise)
+        return _corrected(found, common, len(kept), min_first_stage_f)
     return RawEstimates(
         method="double_ml",
         identified_by="price moves that the past does not foretell",
@@ -289,51 +307,93 @@ def _estimates(
     )
 
 
+def paid_noise_variance(design: PriceDesign) -> float:
+    """Variance of the noise in log prices paid: less the autocovariance of their changes.
+
+    Noise e around a price that lasts gives changes of autocovariance -var(e).
+    """
+    change = np.diff(np.where(design.units > 0, design.log_price, np.nan), axis=1)
+    product = change[:, 1:] * change[:, :-1]
+    known = np.isfinite(product)
+    return max(-float(product[known].mean()), 0.0) if known.any() else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TwoSampleSlope:
+    """Common slope by two-sample IV with its clustered error, and the first stage's F."""
+
+    slope: float
+    standard_error: float
+    first_stage_f: float
+
+
+def _two_sample(
+    residuals: Residuals, instrument: Floats, *, priced: NDArray[np.bool_], noise: float
+) -> TwoSampleSlope:
+    """Reduced form on all cells over the first stage on the priced ones, by the delta method."""
+    reduced, reduced_error = _regression(
+        residuals.outcome, instrument, weight=residuals.weight, cluster=residuals.cluster
+    )
+    series, weight = residuals.series[priced], residuals.weight[priced]
+    pair = np.column_stack([residuals.log_price, instrument])[priced]
+    pair = within(pair, groups=[series], weight=weight)
+    first, first_error = _regression(
+        pair[:, 0], pair[:, 1], weight=weight, cluster=residuals.cluster[priced]
+    )
+    total = np.bincount(series, weight)
+    mean_weight = float((total / np.maximum(np.bincount(series), 1)).sum())
+    first += noise * mean_weight / max(float(weight @ pair[:, 1] ** 2), 1e-12)
+    if not (np.isfinite(reduced) and first > 1e-9):
+        return TwoSampleSlope(np.nan, np.nan, 0.0)
+    slope = reduced / first
+    error = float(np.hypot(reduced_error, slope * first_error) / first)
+    return TwoSampleSlope(slope, error, float((first / first_error) ** 2))
+
+
+def _regression(
+    target: Floats, regressor: Floats, *, weight: Floats, cluster: Integers
+) -> tuple[float, float]:
+    """Weighted slope through the origin with its clustered error; NaN without variation."""
+    spread = float(weight @ regressor**2)
+    if spread < 1e-9:
+        return np.nan, np.nan
+    fit = float((weight * regressor) @ target) / spread
+    score = weight * regressor * (target - fit * regressor)
+    return fit, float(np.sqrt(clustered_variance(score, cluster)) / spread)
+
+
 def _corrected(
-    attenuated: Slopes,
-    residuals: Residuals,
-    instrument: Floats,
-    series_count: int,
-    min_first_stage_f: float,
+    attenuated: Slopes, common: TwoSampleSlope, observations: int, min_first_stage_f: float
 ) -> RawEstimates:
     """The common IV slope, and own slopes divided by the price's reliability.
 
-    The reliability is the common slope on the noisy price over the IV slope (Fuller 1987); its
-    error is shared by all series.
+    The reliability is the mean of the own slopes on the noisy price over the IV slope (Fuller
+    1987), so that the level is that of prices that last and the differences between series are
+    those of prices paid. Its error is shared by all series.
     """
-    fitted, strength = _first_stage(residuals, instrument)
+    count, strength = len(attenuated.slope), common.first_stage_f
     if not strength >= min_first_stage_f:
         reason = f"first-stage F {strength:.1f} of lasting prices is below {min_first_stage_f:g}"
         return nothing_estimated(
-            "double_ml", series_count=series_count, refused=reason, first_stage_f=strength
+            "double_ml", series_count=count, refused=reason, first_stage_f=strength
         )
-    found = slopes(replace(residuals, identifying=fitted), series_count=series_count)
-    correction = found.common / attenuated.common
+    mean = random_effects_mean(
+        slope=attenuated.slope, standard_error=attenuated.standard_error
+    ).mean
+    correction = common.slope / (mean if np.isfinite(mean) else attenuated.common)
     refused = ""
     if not 1.0 <= correction <= MAX_CORRECTION:
-        refused = f"prices that last say {found.common:.2f} where prices paid say "
-        refused += f"{attenuated.common:.2f}: no noise of prices explains that"
+        refused = f"prices that last say {common.slope:.2f} where prices paid say "
+        refused += f"{mean:.2f}: no noise of prices explains that"
     return RawEstimates(
         method="double_ml",
         identified_by="prices that last: the mean price of the weeks before",
         slope=correction * attenuated.slope,
         standard_error=correction * attenuated.standard_error,
-        common=found.common,
-        common_standard_error=found.common_standard_error,
+        common=common.slope,
+        common_standard_error=common.standard_error,
         first_stage_f=strength,
-        observations=len(residuals.outcome),
-        shared_standard_error=found.common_standard_error,
+        observations=observations,
+        shared_standard_error=common.standard_error,
         refused=refused,
     )
-
-
-def _first_stage(residuals: Residuals, instrument: Floats) -> tuple[Floats, float]:
-    """Fitted price (n,) and the F of one instrument with clustered errors."""
-    price, weight = residuals.log_price, residuals.weight
-    spread = float(weight @ instrument**2)
-    if spread < 1e-12:
-        return np.zeros(len(price)), 0.0
-    fit = float((weight * instrument) @ price) / spread
-    score = weight * instrument * (price - fit * instrument)
-    variance = clustered_variance(score, residuals.cluster) / spread**2
-    return fit * instrument, fit**2 / max(variance, 1e-300)

@@ -5,11 +5,8 @@ Belongs here: running them all and one row each. The rule that chooses is in ``c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from pricing_assets.core.elasticity.choice import (
     LABELS,
@@ -23,11 +20,14 @@ from pricing_assets.core.elasticity.estimate import (
     estimate_elasticities,
 )
 from pricing_assets.core.elasticity.instruments import endogeneity_control
-from pricing_assets.core.elasticity.raw_estimates import MethodName, RawEstimates
+from pricing_assets.core.elasticity.raw_estimates import (
+    MethodName,
+    RawEstimates,
+    random_effects_mean,
+)
 from pricing_assets.core.panel import Panel
 from pricing_assets.core.settings import PricingSettings
 
-Floats = NDArray[np.float64]
 METHOD_COLUMNS = (
     "method",
     "chosen",
@@ -44,33 +44,6 @@ METHOD_COLUMNS = (
 )
 Z90 = 1.6448536269514722
 OTHERS: tuple[MethodName, ...] = ("double_ml", "fixed_effects", "instrumental")
-
-
-@dataclass(frozen=True, slots=True)
-class RandomEffectsMean:
-    """Mean of the series' true elasticities with its standard error, and their spread."""
-
-    mean: float
-    standard_error: float
-    between_sd: float
-
-
-def random_effects_mean(*, slope: Floats, standard_error: Floats) -> RandomEffectsMean:
-    """Mean over the series of noisy slopes (S,), NaN left out (DerSimonian and Laird 1986)."""
-    known = np.isfinite(slope) & np.isfinite(standard_error) & (standard_error > 0)
-    if not known.any():
-        return RandomEffectsMean(np.nan, np.nan, np.nan)
-    value, weight = slope[known], standard_error[known] ** -2.0
-    centre = float(weight @ value / weight.sum())
-    excess = float(weight @ (value - centre) ** 2) - (len(value) - 1)
-    scale = float(weight.sum() - (weight @ weight) / weight.sum())
-    between = max(excess / scale, 0.0) if scale > 1e-9 else 0.0
-    weight = 1.0 / (1.0 / weight + between)
-    return RandomEffectsMean(
-        mean=float(weight @ value / weight.sum()),
-        standard_error=float(weight.sum() ** -0.5),
-        between_sd=float(np.sqrt(between)),
-    )
 
 
 def methods_table(

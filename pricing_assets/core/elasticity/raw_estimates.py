@@ -139,6 +139,33 @@ def clustered_variance(score: Floats, cluster: Integers) -> float:
     return float(sums @ sums) * groups / max(groups - 1, 1)
 
 
+@dataclass(frozen=True, slots=True)
+class RandomEffectsMean:
+    """Mean of the series' true elasticities with its standard error, and their spread."""
+
+    mean: float
+    standard_error: float
+    between_sd: float
+
+
+def random_effects_mean(*, slope: Floats, standard_error: Floats) -> RandomEffectsMean:
+    """Mean over the series of noisy slopes (S,), NaN left out (DerSimonian and Laird 1986)."""
+    known = np.isfinite(slope) & np.isfinite(standard_error) & (standard_error > 0)
+    if not known.any():
+        return RandomEffectsMean(np.nan, np.nan, np.nan)
+    value, weight = slope[known], standard_error[known] ** -2.0
+    centre = float(weight @ value / weight.sum())
+    excess = float(weight @ (value - centre) ** 2) - (len(value) - 1)
+    scale = float(weight.sum() - (weight @ weight) / weight.sum())
+    between = max(excess / scale, 0.0) if scale > 1e-9 else 0.0
+    weight = 1.0 / (1.0 / weight + between)
+    return RandomEffectsMean(
+        mean=float(weight @ value / weight.sum()),
+        standard_error=float(weight.sum() ** -0.5),
+        between_sd=float(np.sqrt(between)),
+    )
+
+
 def nothing_estimated(
     method: MethodName, *, series_count: int, refused: str, first_stage_f: float = np.nan
 ) -> RawEstimates:

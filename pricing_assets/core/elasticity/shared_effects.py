@@ -60,8 +60,11 @@ def fit_shared(
     informative = own > MIN_INFORMATION
     safe = np.where(informative, own, 1.0)
     coupling = np.where(informative[:, None], products[:, 1, 2:], 0.0)
+    # A series whose own slope cannot be told from its shared effects has no say in them.
+    told = informative[:, None, None].astype(float)
     gram = products[:, 2:, 2:] - coupling[:, :, None] * coupling[:, None, :] / safe[:, None, None]
-    target = products[:, 2:, 0] - coupling * (products[:, 0, 1] / safe)[:, None]
+    target = (products[:, 2:, 0] - coupling * (products[:, 0, 1] / safe)[:, None]) * told[:, 0]
+    gram = gram * told
     overall = _solve(gram.sum(axis=0), target.sum(axis=0))
     precision = np.array([SHARED_SD.get(name, DEFAULT_SHARED_SD) ** -2.0 for name in names])
     precision = precision if len(names) else np.full(gram.shape[1], 0.0)
