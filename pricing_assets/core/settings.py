@@ -140,12 +140,14 @@ class ForecastParameters(Parameters):
         "on a CPU.",
     )
     torch_precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Precision of a network's layers in training; bfloat16 for CUDA."
+        "float32",
+        description="Precision of a network's layers in training; bfloat16 is meant for CUDA, "
+        "where neither was measured.",
     )
     torch_compile: bool = Field(
         False,
-        description="Compile a network before training; worth its tens of seconds in large "
-        "training on CUDA only.",
+        description="Compile a network before training. On a CPU that alone takes longer than "
+        "the training; on CUDA it was not measured.",
     )
 
 
