@@ -208,7 +208,7 @@ class PriceTableParameters(Parameters):
 
     candidates: int = Field(64, ge=8, le=2000, description="Candidate prices searched a product.")
     hold_above_p_worse: float = Field(
-        0.25,
+        0.4,
         gt=0,
         le=1,
         description="Hold the current price when the posterior probability of less profit than "
