@@ -478,7 +478,9 @@ def test_chunks_and_order_do_not_matter() -> None:
     assert whole["confidence"].between(0, 1).all()
     changed = whole["decision"] == "change"
     assert (whole["profit_uplift_low_90"] <= whole["profit_uplift_high_90"]).all()
-    assert (whole["p_worse"][changed] <= 0.25 + TINY).mean() > 0.9
+    assert (
+        whole["p_worse"][changed] <= PricingSettings().price_table.hold_above_p_worse + TINY
+    ).mean() > 0.9
     assert (price[~changed] == whole["current_price"][~changed]).all()
 
 

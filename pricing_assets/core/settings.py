@@ -70,7 +70,7 @@ class ForecastParameters(Parameters):
         "ses_weekday",
     ] = Field("auto", description="Forecaster used for prices; auto takes the walk-forward winner.")
     ensemble_members: list[str] = Field(
-        ["lightgbm", "svr"],
+        ["lightgbm", "ses_price"],
         description="Forecasters that the ensemble weighs; ses_price is the base that every "
         "global model starts from.",
     )
@@ -103,6 +103,12 @@ class ForecastParameters(Parameters):
         True,
         description="Train with the parameters of the home's last search where they beat the "
         "defaults by more than noise.",
+    )
+    explained_series: int = Field(
+        100,
+        ge=0,
+        description="Series whose forecast is taken apart by SHAP values, those whose price change "
+        "matters most first; about 0.04 s each for 28 days.",
     )
     backtest_origins: int = Field(3, ge=1, le=24, description="Walk-forward test origins.")
     threads: int = Field(
