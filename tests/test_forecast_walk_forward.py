@@ -97,6 +97,7 @@ def test_metrics_have_a_row_a_model_and_origin_and_all() -> None:
         "ensemble": 4,
         "lightgbm": 4,
     }
+    assert backtest.winner in {"ensemble", "lightgbm"}
     assert backtest.metrics[list(METRICS)].notna().all().all()
     overall = backtest.metrics[backtest.metrics["origin"] == "all"].set_index("model")
     assert overall["wape"]["lightgbm"] < 0.9 * overall["wape"]["ses_weekday"]
