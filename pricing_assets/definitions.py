@@ -15,6 +15,7 @@ from pricing_assets import automation
 from pricing_assets.assets import (
     elasticity,
     evaluation,
+    explanation,
     features,
     forecast,
     price_table,
@@ -41,6 +42,7 @@ STAGES = (
     forecast,
     elasticity,
     price_table,
+    explanation,
     evaluation,
     registration,
     publication,

@@ -171,6 +171,8 @@ def test_a_person_finds_metadata_in_the_page(instance: dg.DagsterInstance) -> No
         "forecast_backtest": ("chosen", "reason", "overall", "wape_by_model"),
         "own_price_elasticity": ("by_method", "distribution"),
         "price_table": ("largest_uplifts", "changes", "decision_change"),
+        "price_drivers": ("gain", "gain_from_price", "mean_own_data_weight"),
+        "forecast_drivers": ("how", "plot"),
         "evaluation_report": ("page", "claim", "truth_share_of_oracle_uplift"),
         "registered_model": ("mlflow_run", "model_version", "alias", "gates"),
         "published_price_table": ("table_version", "rows_changed", "largest_changes"),

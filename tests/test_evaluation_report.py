@@ -273,3 +273,42 @@ def test_elasticity_errors_are_what_was_planted(market, error, covered) -> None:
     assert result.elasticity_rmse == pytest.approx(abs(error), abs=1e-12)
     assert result.elasticity_bias == pytest.approx(error, abs=1e-12)
     assert result.coverage_90 == covered
+
+
+# --- what drives the changes
+
+
+def drivers() -> tuple[pd.DataFrame, pd.DataFrame]:
+    table = price_table()
+    parts = {
+        "gain_from_price": 5.0,
+        "gain_from_units": -2.0,
+        "gain_from_substitutes": np.nan,
+        "gain": 3.0,
+    }
+    prices = table[["product_id", "store_id", "objective"]].assign(
+        **parts, rail_cost=np.nan, sentence=f"Raised {NASTY}"
+    )
+    forecasts = table[["product_id", "store_id"]].iloc[:1].assign(sentence="12 units expected")
+    return prices, forecasts
+
+
+def test_the_changes_that_matter_most_show_what_drives_them() -> None:
+    prices, forecasts = drivers()
+    numbers = numbers_of(price_drivers=prices, forecast_drivers=forecasts)
+    again = json.loads(json.dumps(numbers, allow_nan=False))
+    assert again == numbers
+    changes = [row["product_id"] for row in numbers["prices"]["largest_changes"]]
+    assert [row["product_id"] for row in numbers["drivers"]] == changes
+    html = evaluation_html(numbers, title="Run")
+    outline = outline_of(html)
+    assert outline.tags.count("h3") == len(changes) + 2
+    assert html.count('class="loss"') == len(changes)
+    assert "Forecast: 12 units expected." in html and "<script" not in html
+
+
+def test_without_drivers_the_page_has_no_such_part() -> None:
+    numbers = numbers_of()
+    assert numbers["drivers"] == [] and "What drives them" not in evaluation_html(
+        numbers, title="Run"
+    )

@@ -24,7 +24,7 @@ from resources.settings import SettingsResource
     group_name="evaluation",
     owners=["team:data-science", "team:pricing"],
     kinds={"json", "html"},
-    code_version="1",
+    code_version="2",
 )
 def evaluation_report(
     context: dg.AssetExecutionContext,
@@ -33,6 +33,8 @@ def evaluation_report(
     forecast_backtest: pd.DataFrame,
     own_price_elasticity: pd.DataFrame,
     price_table: pd.DataFrame,
+    price_drivers: pd.DataFrame,
+    forecast_drivers: pd.DataFrame,
     quarantine: pd.DataFrame,
     data_snapshot: dict[str, Any],
 ) -> dict[str, Any]:
@@ -45,6 +47,8 @@ def evaluation_report(
         quarantine=_counts(quarantine),
         truth=_truth(data_snapshot["market"], price_table, chosen),
         settings=chosen,
+        price_drivers=price_drivers,
+        forecast_drivers=forecast_drivers,
     )
     page = _write(price_store, numbers, run_id=context.run_id, snapshot=data_snapshot)
     context.add_output_metadata({"page": dg.MetadataValue.path(page), **_metadata(numbers)})

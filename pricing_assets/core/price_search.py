@@ -129,6 +129,10 @@ class Turn:
     demand_factor: Floats
     others: Floats
 
+    def rows(self, selection: Indices) -> Turn:
+        """What some of the rows see."""
+        return Turn(self.price[selection], self.demand_factor[selection], self.others[selection])
+
 
 class RowChooser(Protocol):
     """Chooses the prices of some rows in turn; one for each kind of device."""
@@ -174,12 +178,12 @@ def choose_prices(
 
     def take_turn(rows: Indices) -> None:
         turn = present_turn(curves, found.price, facts=facts, objective=objective)
-        for part in _chunks(rows, width=candidates.shape[1]):
+        for part in chunks(rows, width=candidates.shape[1]):
             chosen = choose(
                 select(curves, part),
                 candidates[part],
-                facts=_some_facts(facts, part),
-                turn=Turn(turn.price[part], turn.demand_factor[part], turn.others[part]),
+                facts=some_facts(facts, part),
+                turn=turn.rows(part),
                 objective=objective,
                 parameters=parameters,
             )
@@ -272,12 +276,14 @@ def _turns(group: Indices, linked: Flags) -> list[Indices]:
     return [order[turn == number] for number in range(int(turn.max()) + 1)] if order.size else []
 
 
-def _chunks(rows: Indices, *, width: int) -> list[Indices]:
+def chunks(rows: Indices, *, width: int) -> list[Indices]:
+    """The rows in parts of at most ``CHUNK_CELLS`` cells, ``width`` a row."""
     size = max(1, CHUNK_CELLS // width)
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def _some_facts(facts: PriceFacts, rows: Indices) -> PriceFacts:
+def some_facts(facts: PriceFacts, rows: Indices) -> PriceFacts:
+    """The facts of some rows."""
     substitutes = Substitutes(facts.substitutes.group[rows], facts.substitutes.elasticity[rows])
     return PriceFacts(
         unit_cost=facts.unit_cost[rows],

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pricing_assets.core.evaluation.report_drivers import largest_drivers
 from pricing_assets.core.evaluation.truth import TruthComparison
 from pricing_assets.core.guardrails import RULES_VERSION, Rule
 from pricing_assets.core.settings import PricingSettings
@@ -49,6 +50,8 @@ def evaluation_numbers(
     quarantine: pd.DataFrame,
     truth: TruthComparison | None,
     settings: PricingSettings,
+    price_drivers: pd.DataFrame | None = None,
+    forecast_drivers: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """All numbers of the report; every NaN becomes None, so that the result is strict JSON.
 
@@ -60,10 +63,14 @@ def evaluation_numbers(
         quarantine: table, reason, count.
         truth: the comparison on simulated data; None on real data.
         settings: of the run.
+        price_drivers: from ``price_drivers``; shown for the changes that matter most.
+        forecast_drivers: from ``ForecastExplanation.to_frame``, some or all products.
 
     Returns:
-        accuracy, elasticity, prices, guard_rails, held, quarantine, truth, claim, settings.
+        accuracy, elasticity, prices, drivers, guard_rails, held, quarantine, truth, claim,
+        settings.
     """
+    prices = _prices(price_table)
     codes = [reason_codes(text) for text in price_table["reasons"].astype(str)]
     held = (price_table["decision"] == "hold").to_numpy()
     return _strict(
@@ -71,7 +78,12 @@ def evaluation_numbers(
             "claim": REAL_DATA_CLAIM if truth is None else SIMULATED_CLAIM,
             "accuracy": _accuracy(backtest),
             "elasticity": _elasticity(elasticities),
-            "prices": _prices(price_table),
+            "prices": prices,
+            "drivers": largest_drivers(
+                prices["largest_changes"],
+                price_drivers=price_drivers,
+                forecast_drivers=forecast_drivers,
+            ),
             "guard_rails": _count(code for row in codes for code in row & GUARD_RAIL_CODES),
             "held": _count(
                 _holding_code(row) for row, hold in zip(codes, held, strict=True) if hold

@@ -34,6 +34,28 @@ def bars(rows: Sequence[tuple[str, float]], *, label: str, form: Callable[[float
     return _svg(parts, height=len(rows) * ROW_HEIGHT, label=label)
 
 
+def diverging(
+    rows: Sequence[tuple[str, float]], *, label: str, form: Callable[[float], str]
+) -> str:
+    """Horizontal bars to either side of zero, one a row, each with its value."""
+    low = min(0.0, *(value for _, value in rows))
+    high = max(0.0, *(value for _, value in rows))
+    scale = _scale(low, high, start=LABEL_WIDTH + 70, end=WIDTH - 80)
+    parts = []
+    for index, (name, value) in enumerate(rows):
+        y = index * ROW_HEIGHT
+        left, right = scale(min(value, 0.0)), scale(max(value, 0.0))
+        kind = "loss" if value < 0 else "gain"
+        anchor, x = ("end", left - 6) if value < 0 else ("start", right + 6)
+        parts.append(_name(name, y))
+        parts.append(
+            f'<rect class="{kind}" x="{left:.1f}" y="{y + 4}" width="{max(right - left, 1):.1f}" '
+            f'height="14" rx="2"/><text text-anchor="{anchor}" x="{x:.1f}" y="{y + 15}">'
+            f"{escape(form(value))}</text>"
+        )
+    return _svg(parts, height=len(rows) * ROW_HEIGHT, label=label)
+
+
 def forest(rows: Sequence[Mapping[str, Any]], *, label: str) -> str:
     """Point and 90 % interval of each row on a common axis, with marks at -1 and at 0."""
     known = [row for row in rows if row["low_90"] is not None and row["high_90"] is not None]

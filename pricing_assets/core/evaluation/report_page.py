@@ -11,6 +11,7 @@ from html import escape
 from typing import Any
 
 from pricing_assets.core.evaluation.report_charts import bars, forest, histogram
+from pricing_assets.core.evaluation.report_drivers import drivers_section
 
 STYLE = """
 :root{color-scheme:light dark;--ink:#1c2430;--soft:#5b6675;--line:#d9dee5;--page:#f5f6f8;
@@ -47,6 +48,7 @@ svg{width:100%;height:auto;display:block;max-width:760px;margin-bottom:16px}
 h3{font-size:14px;margin:20px 0 8px}
 svg text{fill:var(--ink);font-size:12px}svg .tick{fill:var(--soft)}svg .name{fill:var(--soft)}
 svg .bar{fill:var(--accent)}svg .span{stroke:var(--soft);stroke-width:1.5}
+svg .gain{fill:var(--good)}svg .loss{fill:var(--bad)}
 svg .point{fill:var(--accent)}svg .mark{stroke:var(--bad);stroke-dasharray:4 3}
 """
 
@@ -74,6 +76,7 @@ def evaluation_html(numbers: Mapping[str, Any], *, title: str, subtitle: str = "
         _headline(numbers),
         _truth(numbers["truth"], numbers["settings"]["currency"]),
         _changes(numbers["prices"]),
+        drivers_section(numbers.get("drivers", ())),
         _accuracy(numbers["accuracy"]),
         _elasticity(numbers["elasticity"]),
         '<div class="two">' + _guard_rails(numbers) + _held(numbers) + "</div>",

@@ -1,0 +1,348 @@
+r"""What drives each price, in numbers: one record a row of the price table.
+
+Belongs here: taking apart what the price table has decided, by the same demand curves, guard rails
+and search. Sentences are ``price_driver_words``. Equations. With u the worth of a unit (p - c for
+profit) and Q the expected sales at the new (1) and the current price (0), all others' new prices
+in force, the gain in the objective is
+
+.. math:: u_1 Q_1 - u_0 Q_0 + H = (u_1 - u_0)\,Q_1 + u_0\,(Q_1 - Q_0) + H,
+
+what each unit sold adds, what units gained or lost are worth, and what substitutes gain. The
+weight of a series' own estimate in its posterior is the posterior over the estimate's variance: in
+a Gaussian tree the rest of the precision is what the others say (exact but where the truncation at
+zero binds).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pricing_assets.core.currency import to_major
+from pricing_assets.core.demand import DemandCurves, is_extrapolation
+from pricing_assets.core.evaluation.price_driver_words import driver_sentences
+from pricing_assets.core.evaluation.report import reason_codes
+from pricing_assets.core.expected_sales import expected_sales, objective_margin, scaled, select
+from pricing_assets.core.guardrails import PriceBounds, Rule, candidate_prices, price_bounds
+from pricing_assets.core.price_confidence import confidence_parts
+from pricing_assets.core.price_search import (
+    PriceFacts,
+    Turn,
+    choose_rows,
+    chunks,
+    present_turn,
+    some_facts,
+    spillover,
+)
+from pricing_assets.core.price_table import curves_with_facts, price_facts, usable_curves
+from pricing_assets.core.settings import PricingSettings
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Indices = NDArray[np.int64]
+
+KEY = ["product_id", "store_id"]
+WIDER = 2.0
+"""The largest change is not lifted but made this many times as wide, to ask what it costs."""
+RISK = "risk"
+"""Name of the risk rule (``hold_above_p_worse``) where it, and no guard rail, binds."""
+
+RAILS: tuple[Rule, ...] = (
+    Rule.MARGIN_FLOOR,
+    Rule.MAP_FLOOR,
+    Rule.ABSOLUTE_CEILING,
+    Rule.LARGEST_DECREASE,
+    Rule.LARGEST_INCREASE,
+)
+"""Guard rails whose cost can be asked, in the order in which they yield; cost is never lifted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Catalogue:
+    """The n priced rows as the search saw them; prices in currency units, arrays (n,).
+
+    Attributes:
+        curves: demand at the substitutes' new prices.
+        price, baseline: recommended and current price.
+        known: a price is recommended and the demand curve is valid.
+        turn: what each row sees of the rest at the new prices.
+    """
+
+    frame: pd.DataFrame
+    curves: DemandCurves
+    facts: PriceFacts
+    bounds: PriceBounds
+    price: Floats
+    baseline: Floats
+    known: Flags
+    turn: Turn
+    settings: PricingSettings
+
+    def value(self, price: Floats, rows: Indices) -> Floats:
+        """The objective expected at prices (m,) of some rows, with what substitutes gain, (m,)."""
+        own = self.margin(price, rows) * self.sales(price, rows)
+        return own + self.spilled(price, rows)
+
+    def sales(self, price: Floats, rows: Indices) -> Floats:
+        available = self.facts.available[rows]
+        curves = select(self.curves, rows)
+        return expected_sales(curves, price=price[:, None], available=available)[:, 0]
+
+    def margin(self, price: Floats, rows: Indices) -> Floats:
+        cost = self.facts.unit_cost[rows]
+        return objective_margin(price, unit_cost=cost, objective=self.settings.objective)
+
+    def spilled(self, price: Floats, rows: Indices) -> Floats:
+        """What substitutes gain of the objective when the price leaves the current one, (m,)."""
+        kappa = self.facts.substitutes.elasticity[rows]
+        turn, base = self.turn.rows(rows), self.baseline[rows]
+        return spillover(price[:, None], base, turn=turn, elasticity=kappa)[:, 0]
+
+
+def price_drivers(
+    price_table: pd.DataFrame,
+    *,
+    curve_frame: pd.DataFrame,
+    panel_facts: pd.DataFrame,
+    elasticities: pd.DataFrame,
+    settings: PricingSettings,
+) -> pd.DataFrame:
+    """The drivers of every price, one row for each row of ``price_table``, in its order.
+
+    Columns (currency units, units over the horizon; NaN unknown): product_id, store_id, decision,
+    current_price, recommended_price, price_change (relative); own_price_elasticity,
+    elasticity_low_90, elasticity_high_90, own_data_weight (0..1), raw_estimate,
+    elasticity_method; margin_now, margin_after (of price); units_now, units_change,
+    revenue_change, profit_change with its 90 % interval, p_worse; gain (in the objective) =
+    gain_from_price + gain_from_units + gain_from_substitutes; binding_rail (a ``Rule`` code,
+    "risk" or ""), rail_price, rail_cost, rail_extrapolates: the best price without it, what it
+    would add and whether it lies outside the prices seen (the largest change is made ``WIDER``
+    times as wide); rival_gap (relative to the recommended price); available_units (NaN where
+    replenished); confidence with confidence_elasticity, _history, _safety, _support;
+    extrapolation; objective, currency, horizon_days; sentence.
+
+    Args:
+        price_table: from ``build_price_table``.
+        curve_frame, panel_facts, settings: what it was built from.
+        elasticities: from ``estimate_elasticities``.
+    """
+    catalogue = _catalogue(price_table, curve_frame, panel_facts, settings)
+    drivers = pd.concat(
+        [
+            _decision(price_table),
+            _elasticity(price_table, elasticities),
+            _gains(price_table, catalogue),
+            _rails(price_table, catalogue),
+            _position(price_table, catalogue),
+        ],
+        axis=1,
+    )
+    return drivers.assign(sentence=driver_sentences(drivers, settings=settings))
+
+
+def _catalogue(
+    table: pd.DataFrame,
+    curve_frame: pd.DataFrame,
+    panel_facts: pd.DataFrame,
+    settings: PricingSettings,
+) -> _Catalogue:
+    joined = curves_with_facts(curve_frame, panel_facts)
+    frame = table[KEY].merge(joined, on=KEY, how="left", validate="one_to_one")
+    curves, usable = usable_curves(frame)
+    bounds = _bounds(frame, settings)
+    facts = price_facts(frame, bounds=bounds, usable=usable, objective=settings.objective)
+    least = 10.0**-bounds.exponent
+    recommended = _floats(table, "recommended_price")
+    price = np.where(np.isfinite(recommended), recommended, least)
+    turn = present_turn(curves, price, facts=facts, objective=settings.objective)
+    return _Catalogue(
+        frame=frame,
+        curves=scaled(curves, turn.demand_factor),
+        facts=facts,
+        bounds=bounds,
+        price=price,
+        baseline=to_major(np.maximum(bounds.current, 1), exponent=bounds.exponent),
+        known=np.isfinite(recommended) & usable,
+        turn=turn,
+        settings=settings,
+    )
+
+
+def _bounds(
+    frame: pd.DataFrame, settings: PricingSettings, *, without_map: bool = False
+) -> PriceBounds:
+    map_price = _floats(frame, "map_price")
+    return price_bounds(
+        current_price=_floats(frame, "current_price"),
+        unit_cost=_floats(frame, "unit_cost"),
+        map_price=np.full_like(map_price, np.nan) if without_map else map_price,
+        settings=settings,
+    )
+
+
+def _decision(table: pd.DataFrame) -> pd.DataFrame:
+    columns = [*KEY, "decision", "current_price", "recommended_price"]
+    change = table["recommended_price"] / table["current_price"] - 1
+    return table[columns].reset_index(drop=True).assign(price_change=change.to_numpy(float))
+
+
+def _elasticity(table: pd.DataFrame, elasticities: pd.DataFrame) -> pd.DataFrame:
+    found = table[KEY].merge(elasticities, on=KEY, how="left", validate="one_to_one")
+    pooled = _floats(found, "sd") ** 2 - _floats(found, "drift_sd") ** 2
+    error = _floats(found, "raw_standard_error")
+    weight = np.divide(pooled, error**2, out=np.zeros(len(found)), where=np.isfinite(error))
+    return pd.DataFrame(
+        {
+            "own_price_elasticity": _floats(found, "own_price_elasticity"),
+            "elasticity_low_90": _floats(found, "low_90"),
+            "elasticity_high_90": _floats(found, "high_90"),
+            "own_data_weight": np.clip(weight, 0.0, 1.0),
+            "raw_estimate": _floats(found, "raw_estimate"),
+            "elasticity_method": found["method"].fillna("").astype(str),
+        }
+    )
+
+
+def _gains(table: pd.DataFrame, catalogue: _Catalogue) -> pd.DataFrame:
+    rows = np.arange(len(table))
+    price, baseline = catalogue.price, catalogue.baseline
+    new, now = catalogue.sales(price, rows), catalogue.sales(baseline, rows)
+    margin, margin_now = catalogue.margin(price, rows), catalogue.margin(baseline, rows)
+    cost = catalogue.facts.unit_cost
+    columns = {
+        "margin_now": (baseline - cost) / baseline,
+        "margin_after": (price - cost) / price,
+        "units_now": now,
+        "units_change": new - now,
+        "revenue_change": price * new - baseline * now,
+        "gain_from_price": (margin - margin_now) * new,
+        "gain_from_units": margin_now * (new - now),
+        "gain_from_substitutes": catalogue.spilled(price, rows),
+    }
+    frame = pd.DataFrame(columns).where(pd.Series(catalogue.known), np.nan)
+    parts = ["gain_from_price", "gain_from_units", "gain_from_substitutes"]
+    profit = _floats(table, "expected_profit") - _floats(table, "expected_profit_at_current")
+    return frame.assign(
+        gain=frame[parts].sum(axis=1, skipna=False),
+        profit_change=profit,
+        profit_change_low_90=_floats(table, "profit_uplift_low_90"),
+        profit_change_high_90=_floats(table, "profit_uplift_high_90"),
+        p_worse=_floats(table, "p_worse"),
+    )
+
+
+def _rails(table: pd.DataFrame, catalogue: _Catalogue) -> pd.DataFrame:
+    """What binds each price, and what it costs against the best price without it."""
+    count = len(table)
+    name = np.full(count, "", dtype=object)
+    price, cost = np.full(count, np.nan), np.full(count, np.nan)
+    codes = [reason_codes(text) for text in table["reasons"].astype(str)]
+    free = np.flatnonzero(catalogue.known & catalogue.facts.changeable)
+    for rail in RAILS:
+        held = np.array([rail.code in row for row in codes], dtype=bool)
+        rows = free[held[free] & (name[free] == "")]
+        if rows.size:
+            name[rows] = rail.code
+            price[rows], cost[rows] = _without(catalogue, rows, rail=rail)
+    rest = free[name[free] == ""]
+    best, gain = _without(catalogue, rest, rail=None)
+    risky = gain > 1e-9 * np.abs(catalogue.value(catalogue.price[rest], rest))
+    name[rest[risky]], price[rest[risky]], cost[rest[risky]] = RISK, best[risky], gain[risky]
+    seen = is_extrapolation(
+        price,
+        support_low=_floats(catalogue.frame, "support_low"),
+        support_high=_floats(catalogue.frame, "support_high"),
+    )
+    return pd.DataFrame(
+        {
+            "binding_rail": name.astype(str),
+            "rail_price": price,
+            "rail_cost": cost,
+            "rail_extrapolates": seen & np.isfinite(price),
+        }
+    )
+
+
+def _without(catalogue: _Catalogue, rows: Indices, *, rail: Rule | None) -> tuple[Floats, Floats]:
+    """Best price without a rail (None: without the risk rule), and what it adds, (m,) each.
+
+    All other rules, and all other products' prices, stay. Nothing is added where the present
+    price is already the best.
+    """
+    settings = _relaxed(catalogue.settings, rail)
+    best = catalogue.price[rows].copy()
+    for part in chunks(np.arange(len(rows)), width=settings.price_table.candidates):
+        here = rows[part]
+        bounds = _bounds(catalogue.frame.iloc[here], settings, without_map=rail == Rule.MAP_FLOOR)
+        grid = candidate_prices(
+            bounds, ending=settings.guardrails.price_ending, k=settings.price_table.candidates
+        )
+        turn = replace(catalogue.turn.rows(here), demand_factor=np.ones(len(here)))
+        best[part] = choose_rows(
+            select(catalogue.curves, here),
+            to_major(np.maximum(grid.prices, 1), exponent=bounds.exponent),
+            facts=some_facts(catalogue.facts, here),
+            turn=turn,
+            objective=settings.objective,
+            parameters=settings.price_table,
+        ).price
+    present = catalogue.price[rows]
+    gain = catalogue.value(best, rows) - catalogue.value(present, rows)
+    better = gain > 0
+    return np.where(better, best, present), np.where(better, gain, 0.0)
+
+
+def _relaxed(settings: PricingSettings, rail: Rule | None) -> PricingSettings:
+    """The settings without one rail; None is the risk rule."""
+    if rail is None:
+        table = settings.price_table.model_copy(update={"hold_above_p_worse": 1.0})
+        return settings.model_copy(update={"price_table": table})
+    if rail == Rule.MARGIN_FLOOR:
+        return settings.model_copy(update={"min_margin": 0.0})
+    if rail == Rule.ABSOLUTE_CEILING:
+        rails = settings.guardrails.model_copy(update={"absolute_ceiling": None})
+        return settings.model_copy(update={"guardrails": rails})
+    if rail in (Rule.LARGEST_DECREASE, Rule.LARGEST_INCREASE):
+        wider = min(WIDER * settings.max_price_change, 1.0)
+        return settings.model_copy(update={"max_price_change": wider})
+    return settings
+
+
+def _position(table: pd.DataFrame, catalogue: _Catalogue) -> pd.DataFrame:
+    """Rival, stock, and the parts of the confidence."""
+    frame, settings = catalogue.frame, catalogue.settings
+    price, available = _floats(table, "recommended_price"), catalogue.facts.available
+    outside = is_extrapolation(
+        price,
+        support_low=_floats(frame, "support_low"),
+        support_high=_floats(frame, "support_high"),
+    )
+    parts = confidence_parts(
+        elasticity_sd=_floats(table, "own_price_elasticity_sd"),
+        p_worse=_floats(table, "p_worse"),
+        observations=_floats(frame, "observations"),
+        inside=~outside,
+        prior_sd=settings.elasticity.prior_sd,
+    )
+    return pd.DataFrame(
+        {
+            "rival_gap": _floats(frame, "reference_rival_price") / price - 1,
+            "available_units": np.where(np.isfinite(available), available, np.nan),
+            "confidence": _floats(table, "confidence"),
+            "confidence_elasticity": parts.elasticity,
+            "confidence_history": parts.history,
+            "confidence_safety": parts.safety,
+            "confidence_support": parts.support,
+            "extrapolation": outside & np.isfinite(price),
+            "objective": settings.objective,
+            "currency": settings.currency,
+            "horizon_days": settings.horizon_days,
+        }
+    )
+
+
+def _floats(frame: pd.DataFrame, column: str) -> Floats:
+    return frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
