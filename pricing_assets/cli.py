@@ -86,6 +86,11 @@ def _add_export_commands(commands: argparse._SubParsersAction) -> None:
 def _add_operation_commands(commands: argparse._SubParsersAction) -> None:
     status = _command(commands, "status", _status, "Say what is published, since when, from what.")
     _add_home(status)
+    explain = _command(
+        commands, "explain", _explain, "Say what drives the published price of a product."
+    )
+    _add_home(explain)
+    explain.add_argument("--product", required=True, metavar="ID", help="the product")
     publish = _command(
         commands,
         "publish",
@@ -197,6 +202,13 @@ def _status(options: argparse.Namespace) -> int:
     from pricing_assets.operations import status_lines
 
     print("\n".join(status_lines(_home(options))))
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from pricing_assets.price_explanation import explanation_lines
+
+    print("\n".join(explanation_lines(_home(options), product_id=options.product)))
     return 0
 
 

@@ -183,6 +183,19 @@ def test_a_person_finds_metadata_in_the_page(instance: dg.DagsterInstance) -> No
     assert "data:image/png;base64," in str(plot)
 
 
+def test_a_published_price_is_explained_in_lines(
+    home: Home, finished: FinishedRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prices = PriceStore(home.tables).read_current().prices.to_pandas()
+    product = str(prices["product_id"].iloc[0])
+    assert main(["explain", "--product", product, "--home", str(home.root)]) == 0
+    told = capsys.readouterr().out
+    assert f"product {product}, table {finished.table_version}" in told
+    assert "units fall" in told and "together" in told and "last run's" not in told
+    assert main(["explain", "--product", product.lower(), "--home", str(home.root)]) == 2
+    assert f"did you mean '{product}'" in capsys.readouterr().err
+
+
 def test_blocking_checks_show_value_and_threshold(instance: dg.DagsterInstance) -> None:
     from pricing_assets.definitions import build_definitions
 

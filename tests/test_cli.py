@@ -24,6 +24,7 @@ SUBCOMMANDS = (
     "forecast",
     "elasticities",
     "status",
+    "explain",
     "publish",
     "rollback",
     "freeze",
