@@ -104,3 +104,15 @@ def test_cross_elasticity_is_shared_among_the_substitutes_and_absent_without_a_c
     assert (frame["cross_elasticity"] <= elasticities["cross_elasticity"].clip(lower=0)).all()
     nameless = replace(panel, series=panel.series.assign(category=""))
     assert (frame_of(nameless, plan, elasticities, mean)["cross_elasticity"] == 0).all()
+
+
+def test_substitutes_win_no_more_than_the_largest_diversion(
+    panel: Panel, plan: FuturePlan, elasticities: pd.DataFrame
+) -> None:
+    eager = elasticities.assign(cross_elasticity=50.0)
+    frame = frame_of(panel, plan, eager, np.full(plan.price.shape, 2.0))
+    total = frame.groupby("category")["reference_units"].transform("sum")
+    won = frame["cross_elasticity"] * (total - frame["reference_units"])
+    lost = -frame["elasticity_mean"] * frame["reference_units"]
+    assert (won <= SETTINGS.elasticity.max_diversion * lost + 1e-9).all()
+    assert (won > 0).any()

@@ -42,7 +42,7 @@ def demand_curve_frame(
         plan: what the forecast assumed of prices and promotions.
         forecast: (S, H) demand at the plan.
         elasticities: S rows in the panel's order, from ``estimate_elasticities``.
-        settings: unused keys are ignored; the horizon is the forecast's.
+        settings: gives the largest diversion to substitutes; the horizon is the forecast's.
         total_cv: (S,) relative error of the horizon's total from walk-forward; else it is taken
             from the forecast's own quantiles.
 
@@ -55,19 +55,23 @@ def demand_curve_frame(
     curvature = elasticities["curvature"].to_numpy(float)
     lift = np.maximum(elasticities["promo_lift"].to_numpy(float), 1e-3)
     low, high = _support(panel)
+    units = _units_at_reference(plan, forecast, current, mean, curvature, lift)
+    cross = _cross_elasticity(panel, elasticities, low, high)
     frame = pd.DataFrame(
         {
             "product_id": panel.series["product_id"].to_numpy(),
             "store_id": panel.series["store_id"].to_numpy(),
             "category": panel.series["category"].to_numpy(),
             "reference_price": current,
-            "reference_units": _units_at_reference(plan, forecast, current, mean, curvature, lift),
+            "reference_units": units,
             "reference_units_cv": _relative_error(forecast) if total_cv is None else total_cv,
             "elasticity_mean": mean,
             "elasticity_sd": elasticities["sd"].to_numpy(float),
             "curvature": curvature,
             "rival_elasticity": np.maximum(elasticities["rival_elasticity"].to_numpy(float), 0.0),
-            "cross_elasticity": _cross_elasticity(panel, elasticities, low, high),
+            "cross_elasticity": np.minimum(
+                cross, _largest_cross(panel, units, mean, settings.elasticity.max_diversion)
+            ),
             "reference_rival_price": last_known(panel.rival_price),
             "promo_lift": lift,
             "weekday_index": list(_weekday_index(panel)),
@@ -136,6 +140,17 @@ def _cross_elasticity(
     named = panel.series["category"].to_numpy() != ""
     total = np.maximum(elasticities["cross_elasticity"].to_numpy(float), 0.0)
     return np.where(selling & named & (count > 1), total / np.maximum(count - 1, 1), 0.0)
+
+
+def _largest_cross(panel: Panel, units: Floats, mean: Floats, max_diversion: float) -> Floats:
+    """Cross elasticity at which substitutes win ``max_diversion`` of the units lost, (S,).
+
+    A price rise loses |elasticity| units_i of each one percent; at cross elasticity x the others
+    win x times the sum of theirs (the diversion ratio, Shapiro 1996).
+    """
+    market = group_index(panel.series, "category", "store_id")
+    others = np.bincount(market, units)[market] - units
+    return np.asarray(max_diversion * -mean * units / np.maximum(others, 1e-9))
 
 
 def _weekday_index(panel: Panel) -> Floats:

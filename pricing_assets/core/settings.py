@@ -191,6 +191,13 @@ class ElasticityParameters(Parameters):
         description="How prices that followed unseen demand are corrected for: auto takes a "
         "strong cost instrument first, then promotions against the regular price.",
     )
+    max_diversion: float = Field(
+        0.4,
+        ge=0,
+        le=1,
+        description="Largest share of the units that a dearer product loses which its substitutes "
+        "are taken to win.",
+    )
     min_first_stage_f: float = Field(
         20.0, ge=0, description="First-stage F below which cost is refused as an instrument."
     )
