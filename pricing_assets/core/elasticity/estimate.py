@@ -85,19 +85,10 @@ def estimate_elasticities(panel: Panel, *, settings: PricingSettings) -> Elastic
         One row a series; a series without price variation has the posterior of its product or
         category and says so in ``flag``.
     """
-    parameters = settings.elasticity
-    design = price_design(panel)
-    control = endogeneity_control(
-        panel,
-        design,
-        parameters=parameters,
-        cost_is_instrument=not settings.ingestion.cost_is_derived_from_price,
-    )
-    linear = linearise_counts(design, block=max(parameters.block_days // panel.period_days, 2))
-    names, columns = _shared_columns(design, control)
-    level = _level_variance(design, linear, columns, panel.period_days)
-    shapes = CURVATURES[parameters.curve_shape]
-    fits = [_fit(design, linear, columns, names, curve, level) for curve in shapes]
+    prepared = _prepare(panel, settings)
+    design, control, regression = prepared.design, prepared.control, prepared.regression
+    shapes = CURVATURES[settings.elasticity.curve_shape]
+    fits = [_fit(regression, design, curve) for curve in shapes]
     best = _best_curvature(fits, design)
     choice = choose_method(panel, design, _pick(fits, best), settings=settings)
     if choice.raw is not None:
@@ -119,12 +110,25 @@ def estimate_elasticities(panel: Panel, *, settings: PricingSettings) -> Elastic
         ),
         first_stage_f=control.first_stage_f,
         endogeneity=fit.overall.get("endogeneity", 0.0),
-        level_variance=level,
+        level_variance=regression.level_variance,
     )
 
 
 def default_regression(panel: Panel, *, settings: PricingSettings) -> Regression:
     """What ``local_level_gls`` regresses at constant elasticity, for tests of sensitivity."""
+    return _prepare(panel, settings).regression
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A panel made ready to estimate: its design, its control, and what is regressed."""
+
+    design: PriceDesign
+    control: EndogeneityControl
+    regression: Regression
+
+
+def _prepare(panel: Panel, settings: PricingSettings) -> _Prepared:
     parameters, design = settings.elasticity, price_design(panel)
     control = endogeneity_control(
         panel,
@@ -134,7 +138,7 @@ def default_regression(panel: Panel, *, settings: PricingSettings) -> Regression
     )
     linear = linearise_counts(design, block=max(parameters.block_days // panel.period_days, 2))
     names, columns = _shared_columns(design, control)
-    return Regression(
+    regression = Regression(
         outcome=linear.outcome,
         variance=linear.variance,
         log_price=design.log_price,
@@ -143,6 +147,7 @@ def default_regression(panel: Panel, *, settings: PricingSettings) -> Regression
         level_variance=_level_variance(design, linear, columns, panel.period_days),
         period_days=panel.period_days,
     )
+    return _Prepared(design, control, regression)
 
 
 def _pooled(
@@ -218,22 +223,15 @@ def _level_variance(
     return float(LEVEL_VARIANCES_PER_DAY[int(np.argmax(scores))] * period_days)
 
 
-def _fit(
-    design: PriceDesign,
-    linear: LinearisedCounts,
-    columns: Floats,
-    names: tuple[str, ...],
-    curvature: float,
-    level: float,
-) -> SharedFit:
+def _fit(regression: Regression, design: PriceDesign, curvature: float) -> SharedFit:
     step = box_cox_step(np.exp(design.log_price), np.full(design.log_price.shape, curvature))
     moments = filter_innovations(
-        outcome=linear.outcome,
-        variance=linear.variance,
-        regressors=np.concatenate([step[None], columns]),
-        level_variance=level,
+        outcome=regression.outcome,
+        variance=regression.variance,
+        regressors=np.concatenate([step[None], regression.columns]),
+        level_variance=regression.level_variance,
     )
-    return fit_shared(moments, names=names, category=design.category)
+    return fit_shared(moments, names=regression.names, category=design.category)
 
 
 def _best_curvature(fits: list[SharedFit], design: PriceDesign) -> NDArray[np.int64]:
