@@ -26,6 +26,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 Floats = NDArray[np.float64]
+
+Z90 = float(ndtri(0.95))
+"""Half the width of a 90 % interval in standard deviations."""
 Flags = NDArray[np.bool_]
 
 _EDGE = 1e-9

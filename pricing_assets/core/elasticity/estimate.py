@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from pricing_assets.core.demand import box_cox_step
+from pricing_assets.core.demand import Z90, box_cox_step
 from pricing_assets.core.elasticity.choice import (
     MethodChoice,
     choose_method,
@@ -28,7 +28,11 @@ from pricing_assets.core.elasticity.design import (
     product_traits,
     substitutes_mean,
 )
-from pricing_assets.core.elasticity.instruments import EndogeneityControl, endogeneity_control
+from pricing_assets.core.elasticity.instruments import (
+    ControlKind,
+    EndogeneityControl,
+    endogeneity_control,
+)
 from pricing_assets.core.elasticity.linearised import LinearisedCounts, linearise_counts
 from pricing_assets.core.elasticity.local_level import filter_innovations
 from pricing_assets.core.elasticity.pooling import PooledEstimates, pool_estimates
@@ -45,7 +49,6 @@ CURVATURES: dict[str, tuple[float, ...]] = {
 }
 """Box-Cox curvatures tried for each setting of ``curve_shape``."""
 LEVEL_VARIANCES_PER_DAY = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016)
-Z90 = float(norm.ppf(0.95))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class ElasticityEstimates:
             promo_lift, drift_sd, flag.
         choice: the estimator whose slopes were pooled, and why.
         assortment_mean, assortment_sd: posterior of the mean over all series.
+        control: which endogeneity control the default used.
         first_stage_f: strength of the cost instrument, NaN where there is none.
         endogeneity: pooled coefficient of the control: how much the regular price followed
             unseen demand.
@@ -69,6 +73,7 @@ class ElasticityEstimates:
     choice: MethodChoice
     assortment_mean: float
     assortment_sd: float
+    control: ControlKind
     first_stage_f: float
     endogeneity: float
     level_variance: float
@@ -108,6 +113,7 @@ def estimate_elasticities(panel: Panel, *, settings: PricingSettings) -> Elastic
             category=design.category,
             shared=choice.shared_standard_error,
         ),
+        control=control.kind,
         first_stage_f=control.first_stage_f,
         endogeneity=fit.overall.get("endogeneity", 0.0),
         level_variance=regression.level_variance,

@@ -8,18 +8,18 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from pricing_assets.core.demand import Z90
 from pricing_assets.core.elasticity.choice import (
     LABELS,
     MethodChoice,
     data_evidence,
     run_method,
 )
-from pricing_assets.core.elasticity.design import PriceDesign, price_design
+from pricing_assets.core.elasticity.design import price_design
 from pricing_assets.core.elasticity.estimate import (
     ElasticityEstimates,
     estimate_elasticities,
 )
-from pricing_assets.core.elasticity.instruments import endogeneity_control
 from pricing_assets.core.elasticity.raw_estimates import (
     MethodName,
     RawEstimates,
@@ -42,7 +42,6 @@ METHOD_COLUMNS = (
     "identified_by",
     "reason",
 )
-Z90 = 1.6448536269514722
 OTHERS: tuple[MethodName, ...] = ("double_ml", "fixed_effects", "instrumental")
 
 
@@ -58,7 +57,7 @@ def methods_table(
     estimates = estimates or estimate_elasticities(panel, settings=settings)
     choice = estimates.choice
     evidence = data_evidence(panel, design, settings=settings)
-    raws = [_default_raw(panel, design, estimates, settings)]
+    raws = [_default_raw(panel, estimates, settings)]
     for method in OTHERS:
         if choice.raw is not None and choice.method == method:
             raws.append(choice.raw)
@@ -69,10 +68,7 @@ def methods_table(
 
 
 def _default_raw(
-    panel: Panel,
-    design: PriceDesign,
-    estimates: ElasticityEstimates,
-    settings: PricingSettings,
+    panel: Panel, estimates: ElasticityEstimates, settings: PricingSettings
 ) -> RawEstimates:
     """The default's own figures, whatever was chosen."""
     if estimates.choice.raw is not None:
@@ -80,12 +76,6 @@ def _default_raw(
         changed = settings.model_copy(update={"elasticity": forced})
         estimates = estimate_elasticities(panel, settings=changed)
     frame = estimates.frame
-    control = endogeneity_control(
-        panel,
-        design,
-        parameters=settings.elasticity,
-        cost_is_instrument=not settings.ingestion.cost_is_derived_from_price,
-    )
     words = {
         "cost_control_function": "promotions and cost-driven prices",
         "regular_price_control": "promotions against the regular price",
@@ -93,10 +83,10 @@ def _default_raw(
     }
     return RawEstimates(
         method="local_level_gls",
-        identified_by=words[control.kind],
+        identified_by=words[estimates.control],
         slope=frame["raw_estimate"].to_numpy(),
         standard_error=frame["raw_standard_error"].to_numpy(),
-        first_stage_f=control.first_stage_f,
+        first_stage_f=estimates.first_stage_f,
         refused="" if frame["raw_estimate"].notna().any() else "no series says anything by itself",
     )
 

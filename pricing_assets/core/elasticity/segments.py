@@ -23,8 +23,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pricing_assets.core.demand import Z90
 from pricing_assets.core.elasticity.design import group_index
-from pricing_assets.core.elasticity.estimate import Z90, below_zero, estimate_elasticities
+from pricing_assets.core.elasticity.estimate import below_zero, estimate_elasticities
 from pricing_assets.core.elasticity.pooling import pool_estimates
 from pricing_assets.core.panel import Panel
 from pricing_assets.core.panel_axes import (

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from pricing_assets.core.demand import Z90
 from pricing_assets.core.elasticity.local_level import InnovationMoments, filter_innovations
 
 Floats = NDArray[np.float64]
@@ -37,7 +38,6 @@ MAX_BOUND = 0.5
 """Share of the elasticity that a cause as strong as a known one may take before a warning."""
 MAX_GAP = 0.5
 """Gap between two halves, as a share of the elasticity, above which a warning is due."""
-Z90 = float(norm.ppf(0.95))
 Z99 = float(norm.ppf(0.995))
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pricing_assets.core.currency import to_major
+from pricing_assets.core.demand import Z90
 from pricing_assets.core.guardrails import candidate_prices, price_bounds
 from pricing_assets.core.market import Market
 from pricing_assets.core.settings import PricingSettings
@@ -20,8 +21,6 @@ from pricing_assets.core.settings import PricingSettings
 Floats = NDArray[np.float64]
 
 KEY = ["product_id", "store_id"]
-INTERVAL_90 = 1.6448536269514722
-"""Normal quantile of 0.95: half the width of a 90 % interval in standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,4 +112,4 @@ def _elasticity_errors(market: Market, table: pd.DataFrame) -> tuple[Floats, NDA
     sd = table["own_price_elasticity_sd"].to_numpy(dtype=np.float64)
     known = np.isfinite(estimate) & np.isfinite(sd)
     error = (estimate - market.own_price_elasticity())[known]
-    return error, np.abs(error) <= INTERVAL_90 * sd[known]
+    return error, np.abs(error) <= Z90 * sd[known]
