@@ -44,14 +44,11 @@ from pricing_assets.core.forecast.metrics import (
 )
 from pricing_assets.core.forecast.training import make_forecaster
 from pricing_assets.core.forecast.windows import actual_plan, usable_cells
+from pricing_assets.core.forecast_parameters import ForecastParameters
 from pricing_assets.core.market import MarketParameters, simulate_market
 from pricing_assets.core.panel import Panel
 from pricing_assets.core.readers import dominicks, m5
-from pricing_assets.core.settings import (
-    ForecastParameters,
-    IngestionParameters,
-    PricingSettings,
-)
+from pricing_assets.core.settings import IngestionParameters, PricingSettings
 
 Floats = NDArray[np.float64]
 

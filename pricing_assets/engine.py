@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from pricing_assets.core.errors import InvalidSettingError, MissingColumnError
-from pricing_assets.core.settings import Objective, PricingSettings
+from pricing_assets.core.price_parameters import Objective
+from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS
 from serving.catalog import Catalog
 from serving.home import Home, load_settings

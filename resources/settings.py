@@ -12,17 +12,16 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, create_model
 
+from pricing_assets.core.forecast_parameters import ForecastParameters
+from pricing_assets.core.parameters import Parameters
+from pricing_assets.core.price_parameters import GuardRailParameters, PriceTableParameters
+from pricing_assets.core.serving_parameters import ServingParameters
 from pricing_assets.core.settings import (
     ElasticityParameters,
-    ForecastParameters,
     GateParameters,
-    GuardRailParameters,
     IngestionParameters,
     OrchestrationParameters,
-    Parameters,
-    PriceTableParameters,
     PricingSettings,
-    ServingParameters,
 )
 
 

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from pricing_assets.core.expected_sales import objective_margin
 from pricing_assets.core.guardrails import PriceBounds, Rule, candidate_prices, sentence
-from pricing_assets.core.settings import Objective, PricingSettings
+from pricing_assets.core.price_parameters import Objective
+from pricing_assets.core.settings import PricingSettings
 from serving.context import WEEKDAYS, Context
 from serving.live_demand import LiveDemand
 from serving.quote import (

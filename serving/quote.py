@@ -22,7 +22,8 @@ from pricing_assets.core.guardrails import (
     price_bounds,
     sentence,
 )
-from pricing_assets.core.settings import Objective, PricingSettings
+from pricing_assets.core.price_parameters import Objective
+from pricing_assets.core.settings import PricingSettings
 from serving.context import Context
 from serving.live_demand import CurveRow
 

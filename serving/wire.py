@@ -14,7 +14,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pricing_assets.core.errors import InputError, nearest
-from pricing_assets.core.settings import Objective
+from pricing_assets.core.price_parameters import Objective
 from pricing_assets.core.tables import MAX_ID_LENGTH
 from serving.context import WEEKDAYS, Context
 

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from pricing_assets.core.errors import NotPublishedError
-from pricing_assets.core.settings import PricingSettings, ServingParameters
+from pricing_assets.core.serving_parameters import ServingParameters
+from pricing_assets.core.settings import PricingSettings
 from serving.catalog import Catalog
 from serving.desk import Desk
 from serving.gate import Gate

@@ -13,8 +13,9 @@ from pricing_assets.core.evaluation.report_page import evaluation_html
 from pricing_assets.core.evaluation.truth import TruthComparison, compare_with_truth
 from pricing_assets.core.guardrails import candidate_prices, price_bounds
 from pricing_assets.core.market import Market, MarketParameters, simulate_market
+from pricing_assets.core.price_parameters import PriceTableParameters
 from pricing_assets.core.price_table import build_price_table
-from pricing_assets.core.settings import PriceTableParameters, PricingSettings
+from pricing_assets.core.settings import PricingSettings
 
 NASTY = '<script>alert("x")</script>&"\''
 TRUTH = TruthComparison(

@@ -24,8 +24,9 @@ from pricing_assets.core.forecast.lightgbm import MEAN_FILE, FittedLightGbm
 from pricing_assets.core.forecast.training import load_forecaster, train_forecaster
 from pricing_assets.core.forecast.training_rows import plan_design
 from pricing_assets.core.forecast.windows import actual_plan
+from pricing_assets.core.forecast_parameters import ForecastParameters
 from pricing_assets.core.panel import FuturePlan, Panel
-from pricing_assets.core.settings import ForecastParameters, PricingSettings
+from pricing_assets.core.settings import PricingSettings
 from tests.panels import synthetic_panel
 
 HORIZON = 14

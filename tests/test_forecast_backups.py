@@ -29,8 +29,9 @@ from pricing_assets.core.forecast.linear_inputs import LinearInputs
 from pricing_assets.core.forecast.metrics import wape
 from pricing_assets.core.forecast.training_rows import TrainingRows
 from pricing_assets.core.forecast.windows import actual_plan
+from pricing_assets.core.forecast_parameters import ForecastParameters
 from pricing_assets.core.panel import Panel
-from pricing_assets.core.settings import ForecastParameters, PricingSettings
+from pricing_assets.core.settings import PricingSettings
 
 SETTINGS = PricingSettings(
     horizon_days=14, forecast=ForecastParameters(training_origins=12, max_rows=3_000)

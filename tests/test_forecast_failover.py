@@ -30,8 +30,9 @@ from pricing_assets.core.forecast.sanity import SanityRange
 from pricing_assets.core.forecast.training import load_forecaster
 from pricing_assets.core.forecast.walk_forward import candidates
 from pricing_assets.core.forecast.windows import actual_plan
+from pricing_assets.core.forecast_parameters import ForecastParameters
 from pricing_assets.core.panel import FuturePlan, Panel
-from pricing_assets.core.settings import ForecastParameters, PricingSettings
+from pricing_assets.core.settings import PricingSettings
 from resources.checkpoints import CheckpointFile, CheckpointResource
 from resources.settings import SettingsResource
 from resources.tuning_store import TuningStoreResource

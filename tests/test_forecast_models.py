@@ -19,8 +19,9 @@ from pricing_assets.core.forecast.levels import trace_levels
 from pricing_assets.core.forecast.training import FORECASTERS, load_forecaster, train_forecaster
 from pricing_assets.core.forecast.training_rows import training_origins
 from pricing_assets.core.forecast.windows import actual_plan
+from pricing_assets.core.forecast_parameters import ForecastParameters
 from pricing_assets.core.panel import FuturePlan, Panel
-from pricing_assets.core.settings import ForecastParameters, PricingSettings
+from pricing_assets.core.settings import PricingSettings
 
 SETTINGS = PricingSettings(
     horizon_days=14,

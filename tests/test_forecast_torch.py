@@ -28,8 +28,9 @@ from pricing_assets.core.forecast.torch_windows import build_windows
 from pricing_assets.core.forecast.training import load_forecaster, train_forecaster
 from pricing_assets.core.forecast.training_rows import build_rows
 from pricing_assets.core.forecast.windows import actual_plan, usable_cells
+from pricing_assets.core.forecast_parameters import ForecastParameters
 from pricing_assets.core.panel import Panel
-from pricing_assets.core.settings import ForecastParameters, PricingSettings
+from pricing_assets.core.settings import PricingSettings
 
 SETTINGS = PricingSettings(
     horizon_days=14,

@@ -22,8 +22,9 @@ from pricing_assets.core.forecast.windows import (
     actual_plan,
     held_out_origins,
 )
+from pricing_assets.core.forecast_parameters import ForecastParameters
 from pricing_assets.core.panel import FuturePlan, Panel
-from pricing_assets.core.settings import ForecastParameters, PricingSettings
+from pricing_assets.core.settings import PricingSettings
 
 SETTINGS = PricingSettings(
     horizon_days=14, forecast=ForecastParameters(n_estimators=20, training_origins=4)

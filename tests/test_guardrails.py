@@ -17,7 +17,8 @@ from pricing_assets.core.guardrails import (
     price_bounds,
     sentence,
 )
-from pricing_assets.core.settings import GuardRailParameters, PricingSettings
+from pricing_assets.core.price_parameters import GuardRailParameters
+from pricing_assets.core.settings import PricingSettings
 
 TINY = 1e-9
 """Relative slack of checks made in floating point on prices that are exact in minor units."""

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 from pricing_assets.core.evaluation.price_drivers import price_drivers
-from pricing_assets.core.price_table import build_price_table
-from pricing_assets.core.settings import (
+from pricing_assets.core.price_parameters import (
     GuardRailParameters,
     Objective,
     PriceTableParameters,
-    PricingSettings,
 )
+from pricing_assets.core.price_table import build_price_table
+from pricing_assets.core.settings import PricingSettings
 
 COUNT = 8
 NEUTRAL = PricingSettings(

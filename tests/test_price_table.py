@@ -15,12 +15,9 @@ from pricing_assets.core.expected_sales import (
     uplift_interval,
 )
 from pricing_assets.core.price_confidence import confidence
+from pricing_assets.core.price_parameters import GuardRailParameters, PriceTableParameters
 from pricing_assets.core.price_table import STAMP_COLUMNS, build_price_table
-from pricing_assets.core.settings import (
-    GuardRailParameters,
-    PriceTableParameters,
-    PricingSettings,
-)
+from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS, PRICE_TABLE_COLUMNS
 
 TINY = 1e-9

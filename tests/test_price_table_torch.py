@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from pricing_assets.core.errors import InvalidSettingError
+from pricing_assets.core.price_parameters import GuardRailParameters, PriceTableParameters
 from pricing_assets.core.price_table import build_price_table
 from pricing_assets.core.price_table_torch import (
     available_devices,
     pick_device,
     torch_chooser,
 )
-from pricing_assets.core.settings import GuardRailParameters, PriceTableParameters, PricingSettings
+from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS
 
 KEPT = ["product_id", "recommended_price", "decision", "expected_profit", "p_worse", "reasons"]

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pricing_assets.core.errors import GuardRailError, InputError, UnknownProductError
-from pricing_assets.core.settings import GuardRailParameters, PricingSettings
+from pricing_assets.core.price_parameters import GuardRailParameters
+from pricing_assets.core.settings import PricingSettings
 from serving.context import EMPTY, WEEKDAYS, Context
 from serving.live_demand import CurveRow
 from serving.live_quote import quote

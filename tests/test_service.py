@@ -17,7 +17,8 @@ import pytest
 from redis import Redis
 
 from pricing_assets.core.errors import InputError
-from pricing_assets.core.settings import PricingSettings, ServingParameters
+from pricing_assets.core.serving_parameters import ServingParameters
+from pricing_assets.core.settings import PricingSettings
 from serving.home import Home
 from serving.launch import check_exposure, serving_process
 from serving.price_store import PriceStore

@@ -5,12 +5,9 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from pricing_assets.core.settings import (
-    ForecastParameters,
-    GuardRailParameters,
-    IngestionParameters,
-    PricingSettings,
-)
+from pricing_assets.core.forecast_parameters import ForecastParameters
+from pricing_assets.core.price_parameters import GuardRailParameters
+from pricing_assets.core.settings import IngestionParameters, PricingSettings
 from resources.settings import SettingsResource
 
 SETTINGS = PricingSettings(

@@ -29,7 +29,8 @@ from pricing_assets.core.forecast.tuning import (
     tuning_problem,
     with_parameters,
 )
-from pricing_assets.core.settings import ForecastParameters, PricingSettings
+from pricing_assets.core.forecast_parameters import ForecastParameters
+from pricing_assets.core.settings import PricingSettings
 from resources.tuning_store import TuningStoreResource
 from serving.home import Home
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from pricing_assets.core.demand import DemandCurves
-from pricing_assets.core.settings import Objective
+from pricing_assets.core.price_parameters import Objective
 
 Floats = NDArray[np.float64]
 

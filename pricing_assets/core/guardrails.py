@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from pricing_assets.core.currency import currency_exponent, to_minor
 from pricing_assets.core.errors import GuardRailError
-from pricing_assets.core.settings import GuardRailParameters, PricingSettings
+from pricing_assets.core.price_parameters import GuardRailParameters
+from pricing_assets.core.settings import PricingSettings
 
 Floats = NDArray[np.float64]
 Minors = NDArray[np.int64]

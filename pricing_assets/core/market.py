@@ -22,7 +22,7 @@ from pricing_assets.core.market_history import (
     season_scale,
     simulate_history,
 )
-from pricing_assets.core.settings import Parameters
+from pricing_assets.core.parameters import Parameters
 
 
 class MarketParameters(Parameters):

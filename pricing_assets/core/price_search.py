@@ -32,7 +32,7 @@ from pricing_assets.core.expected_sales import (
     scaled,
     select,
 )
-from pricing_assets.core.settings import Objective, PriceTableParameters
+from pricing_assets.core.price_parameters import Objective, PriceTableParameters
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -30,6 +30,7 @@ from pricing_assets.core.guardrails import (
     price_bounds,
 )
 from pricing_assets.core.price_confidence import confidence
+from pricing_assets.core.price_parameters import Objective
 from pricing_assets.core.price_reasons import PricedRows, reasons
 from pricing_assets.core.price_search import (
     CHUNK_CELLS,
@@ -40,7 +41,7 @@ from pricing_assets.core.price_search import (
     present_turn,
     spillover,
 )
-from pricing_assets.core.settings import Objective, PricingSettings
+from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.tables import PRICE_TABLE_COLUMNS
 
 Floats = NDArray[np.float64]

@@ -16,6 +16,7 @@ import torch
 from pricing_assets.core.demand import DemandCurves
 from pricing_assets.core.errors import InvalidSettingError
 from pricing_assets.core.expected_sales import STOCK_NODES
+from pricing_assets.core.price_parameters import Objective, PriceTableParameters
 from pricing_assets.core.price_search import (
     ROUNDING,
     Floats,
@@ -24,7 +25,6 @@ from pricing_assets.core.price_search import (
     RowChooser,
     Turn,
 )
-from pricing_assets.core.settings import Objective, PriceTableParameters
 
 _TINY = 1e-12
 _SMALL_CURVATURE = 1e-6

@@ -16,8 +16,9 @@ from pricing_assets.core.forecast.design import ANNUAL, Design, build_design, fe
 from pricing_assets.core.forecast.levels import DemandHistory, trace_levels
 from pricing_assets.core.forecast.price_response import PriceResponse, fit_price_response
 from pricing_assets.core.forecast.windows import actual_plan, horizon_periods
+from pricing_assets.core.forecast_parameters import ForecastParameters
 from pricing_assets.core.panel import FuturePlan, Panel
-from pricing_assets.core.settings import ForecastParameters, PricingSettings
+from pricing_assets.core.settings import PricingSettings
 
 Floats = NDArray[np.float64]
 
