@@ -1,15 +1,13 @@
 """The pricing desk: one per worker, it holds the table in use and answers requests from it.
 
-Belongs here: the order of the fallback ladder (frozen, published table, cache, live, rule), the
-swap to a new table, and counting. Prices are ``quote`` and ``live_quote``; HTTP is ``gate``; the
-BentoML service is ``service``.
+Belongs here: the order of the fallback ladder (frozen, published table, cache, live, rule), and
+counting. The table in use is ``table_watch``; prices are ``quote`` and ``live_quote``; HTTP is
+``gate``; the BentoML service is ``service``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
 import time
 import uuid
 from collections.abc import Callable
@@ -22,7 +20,6 @@ import structlog
 from pricing_assets.core.errors import (
     GuardRailError,
     InputError,
-    IntegrityError,
     NotPublishedError,
     UnknownProductError,
 )
@@ -30,11 +27,10 @@ from pricing_assets.core.settings import PricingSettings
 from serving import metrics
 from serving.catalog import Catalog, Found
 from serving.curve_points import demand_curve
-from serving.freeze import Freeze
 from serving.home import Home
 from serving.live_quote import quote
 from serving.price_cache import PriceCache, cache_key
-from serving.price_store import PointerStamp, PriceStore
+from serving.price_store import PriceStore
 from serving.quote import (
     PricedRow,
     Quote,
@@ -46,15 +42,12 @@ from serving.quote import (
     published_quote,
     rule_quote,
 )
+from serving.table_watch import TableWatch
 from serving.wire import PriceRequest, price_request
 
 Answer = dict[str, Any]
 Now = Callable[[], datetime]
 
-POLL_SECONDS = 0.5
-"""How often the pointer and the freeze are looked at: both reach a worker well within 2 s."""
-RETRY_SECONDS = 10.0
-"""Pause before a table that was refused is tried again while the pointer stays."""
 YIELD_EVERY = 50
 """Items of a batch between two turns for other requests."""
 
@@ -87,15 +80,9 @@ class Desk:
         settings: PricingSettings,
         now: Now = _utc_now,
     ) -> None:
-        self._store = store
         self._cache = cache
-        self._settings = settings
         self._now = now
-        self._catalog: Catalog | None = None
-        self._freeze = Freeze(everything=True)
-        self._tried: PointerStamp | None = None
-        self._retry_at = math.inf
-        self._watcher: asyncio.Task[None] | None = None
+        self._tables = TableWatch(store, settings=settings, taken_up=cache.forget)
 
     @classmethod
     def of_home(cls, home: Home, *, settings: PricingSettings, redis_url: str | None) -> Desk:
@@ -110,36 +97,21 @@ class Desk:
 
     async def start(self) -> None:
         """Load the table, if there is one, and watch for the next."""
-        await self.refresh()
-        self._watcher = asyncio.create_task(self._watch())
+        await self._tables.start()
 
     async def stop(self) -> None:
         """End the watch and the connections."""
-        if self._watcher is not None:
-            self._watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watcher
+        await self._tables.stop()
         await self._cache.close()
 
     async def refresh(self) -> None:
         """Take up the freeze and the current table as they are now."""
-        self._freeze = await asyncio.to_thread(self._store.frozen)
-        metrics.FROZEN.set(-1 if self._freeze.everything else len(self._freeze.products))
-        stamp = self._store.pointer_stamp()
-        if stamp is None or (stamp == self._tried and time.monotonic() < self._retry_at):
-            return
-        self._tried, self._retry_at = stamp, math.inf
-        try:
-            catalog = await asyncio.to_thread(self._load)
-        except (IntegrityError, NotPublishedError, OSError) as failure:
-            self._refuse(failure)
-            return
-        self._take_up(catalog)
+        await self._tables.refresh()
 
     @property
     def readiness(self) -> Readiness:
         """What /readyz says."""
-        catalog = self._catalog
+        catalog = self._tables.catalog
         return Readiness(
             ready=catalog is not None,
             table_version=catalog.version if catalog else None,
@@ -212,7 +184,7 @@ class Desk:
         product, context = request.product_id, request.context
         found = catalog.find(product, request.store_id, request.segment)
         row = found.row if found else None
-        if self._freeze.holds(product):
+        if self._tables.freeze.holds(product):
             return frozen_quote(product, row, context, currency=self._currency(catalog))
         if found is None or row is None or not row.has_price:
             return rule_quote(product, context, settings=catalog.settings)
@@ -286,43 +258,16 @@ class Desk:
         }
 
     def _loaded(self) -> Catalog:
-        if self._catalog is None:
+        catalog = self._tables.catalog
+        if catalog is None:
             raise NotPublishedError("no price table is loaded yet; run 'pricing run' first")
-        return self._catalog
+        return catalog
 
     def _expired(self, catalog: Catalog) -> bool:
         return self._now() > catalog.manifest.valid_until
 
     def _currency(self, catalog: Catalog) -> str:
         return catalog.manifest.currency
-
-    def _load(self) -> Catalog:
-        return Catalog(self._store.read_current(), settings=self._settings)
-
-    def _take_up(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-        self._cache.forget()
-        manifest = catalog.manifest
-        metrics.TABLE_LOADS.labels(outcome="loaded").inc()
-        metrics.VALID_UNTIL.set(manifest.valid_until.timestamp())
-        metrics.PUBLISHED_AT.set(manifest.published_at.timestamp())
-        metrics.REVENUE_IMPACT.labels(currency=manifest.currency).set(catalog.revenue_impact())
-        _log.info("table_loaded", table_version=catalog.version, rows=len(catalog))
-
-    def _refuse(self, failure: Exception) -> None:
-        """Keep the table in use, and try again later."""
-        self._retry_at = time.monotonic() + RETRY_SECONDS
-        metrics.TABLE_LOADS.labels(outcome="refused").inc()
-        in_use = self._catalog.version if self._catalog else None
-        _log.error("table_refused", reason=str(failure), still_serving=in_use)
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(POLL_SECONDS)
-            try:
-                await self.refresh()
-            except Exception:  # noqa: BLE001 (the watch must outlive any failure to look)
-                _log.exception("watch_failed")
 
 
 def _noted(answer: Quote, found: Found) -> Quote:
