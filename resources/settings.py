@@ -14,7 +14,12 @@ from pydantic import Field, create_model
 
 from pricing_assets.core.forecast_parameters import ForecastParameters
 from pricing_assets.core.parameters import Parameters
-from pricing_assets.core.price_parameters import GuardRailParameters, PriceTableParameters
+from pricing_assets.core.price_parameters import (
+    GuardRailParameters,
+    ObjectiveWeights,
+    PriceTableParameters,
+    SellThroughParameters,
+)
 from pricing_assets.core.serving_parameters import ServingParameters
 from pricing_assets.core.settings import (
     ElasticityParameters,
@@ -35,6 +40,14 @@ class ForecastConfig(dg.Config, ForecastParameters):
 
 class ElasticityConfig(dg.Config, ElasticityParameters):
     """``elasticity`` in the launchpad."""
+
+
+class ObjectiveWeightsConfig(dg.Config, ObjectiveWeights):
+    """``objective_weights`` in the launchpad."""
+
+
+class SellThroughConfig(dg.Config, SellThroughParameters):
+    """``sell_through`` in the launchpad."""
 
 
 class GuardRailConfig(dg.Config, GuardRailParameters):
@@ -70,6 +83,8 @@ class SettingsResource(dg.ConfigurableResource, PricingSettings):
     ingestion: IngestionConfig = Field(default_factory=IngestionConfig)
     forecast: ForecastConfig = Field(default_factory=ForecastConfig)
     elasticity: ElasticityConfig = Field(default_factory=ElasticityConfig)
+    objective_weights: ObjectiveWeightsConfig = Field(default_factory=ObjectiveWeightsConfig)
+    sell_through: SellThroughConfig = Field(default_factory=SellThroughConfig)
     guardrails: GuardRailConfig = Field(default_factory=GuardRailConfig)
     price_table: PriceTableConfig = Field(default_factory=PriceTableConfig)
     gate: GateConfig = Field(default_factory=GateConfig)

@@ -24,7 +24,13 @@ RIVAL_GAP = 0.02
 SPILLOVER_SHARE = 0.005
 """Share of a product's own revenue from which what substitutes gain or lose is named."""
 
-OBJECTIVE_NOUN = {"profit": "profit", "revenue": "revenue", "market_share": "units"}
+OBJECTIVE_NOUN = {
+    "profit": "profit",
+    "revenue": "revenue",
+    "market_share": "units",
+    "weighted": "weighted value",
+    "sell_through": "revenue with salvage",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,18 @@ The Dagster resource inherits these models, so they are editable in the launchpa
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pricing_assets.core.forecast_parameters import ForecastParameters
 from pricing_assets.core.parameters import Parameters
 from pricing_assets.core.price_parameters import (
     GuardRailParameters,
     Objective,
+    ObjectiveWeights,
     PriceTableParameters,
+    SellThroughParameters,
 )
 from pricing_assets.core.serving_parameters import ServingParameters
 
@@ -147,8 +149,25 @@ class PricingSettings(Parameters):
     ingestion: IngestionParameters = Field(default_factory=IngestionParameters)
     forecast: ForecastParameters = Field(default_factory=ForecastParameters)
     elasticity: ElasticityParameters = Field(default_factory=ElasticityParameters)
+    objective_weights: ObjectiveWeights = Field(default_factory=ObjectiveWeights)
+    sell_through: SellThroughParameters = Field(default_factory=SellThroughParameters)
     guardrails: GuardRailParameters = Field(default_factory=GuardRailParameters)
     price_table: PriceTableParameters = Field(default_factory=PriceTableParameters)
     gate: GateParameters = Field(default_factory=GateParameters)
     serving: ServingParameters = Field(default_factory=ServingParameters)
     orchestration: OrchestrationParameters = Field(default_factory=OrchestrationParameters)
+
+    @property
+    def decision_days(self) -> int:
+        """Days that sales are counted over: the horizon, or less where stock must be sold by."""
+        days = self.sell_through.days if self.objective == "sell_through" else None
+        return self.horizon_days if days is None else days
+
+    @model_validator(mode="after")
+    def _sold_within_horizon(self) -> Self:
+        if self.decision_days > self.horizon_days:
+            raise ValueError(
+                f"sell_through.days is {self.decision_days}, but demand is forecast for "
+                f"horizon_days: {self.horizon_days}; raise horizon_days to at least as many"
+            )
+        return self

@@ -27,7 +27,13 @@ CONFIDENCE_WORDS = {
     "confidence_safety": "the chance of less",
     "confidence_support": "a price outside those seen",
 }
-OBJECTIVE_WORDS = {"profit": "profit", "revenue": "revenue", "market_share": "units"}
+OBJECTIVE_WORDS = {
+    "profit": "profit",
+    "revenue": "revenue",
+    "market_share": "units",
+    "weighted": "weighted value",
+    "sell_through": "revenue with salvage",
+}
 
 Row = Mapping[Hashable, Any]
 

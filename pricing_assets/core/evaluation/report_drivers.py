@@ -22,7 +22,13 @@ PARTS = {
     "gain": "together",
 }
 """Part of the gain -> its name in the chart."""
-OBJECTIVE_WORDS = {"profit": "profit", "revenue": "revenue", "market_share": "units"}
+OBJECTIVE_WORDS = {
+    "profit": "profit",
+    "revenue": "revenue",
+    "market_share": "units",
+    "weighted": "weighted value",
+    "sell_through": "revenue with salvage",
+}
 
 
 def largest_drivers(
