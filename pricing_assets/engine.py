@@ -13,10 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pricing_assets.core.errors import InvalidSettingError, MissingColumnError
+from pricing_assets.core.errors import InvalidSettingError
 from pricing_assets.core.price_parameters import Objective
 from pricing_assets.core.settings import PricingSettings
-from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS
 from serving.catalog import Catalog
 from serving.home import Home, load_settings
 from serving.live_demand import LiveDemand
@@ -179,21 +178,16 @@ class BatchPriceOptimizer:
             MissingColumnError: a required column is absent.
             MissingCostError: the objective is profit and no product has a unit cost.
         """
-        import pandas as pd
         import pyarrow as pa
 
-        from pricing_assets.core.price_table import build_price_table
+        from pricing_assets.core.catalogue_prices import price_catalogue, price_frame
 
-        is_arrow = isinstance(catalog_frame, pa.Table)
-        frame: pd.DataFrame = catalog_frame.to_pandas() if is_arrow else catalog_frame
         settings = self._settings or load_settings()
         if objective is not None:
             settings = settings.model_copy(update={"objective": objective})
-        full = _complete(frame.reset_index(drop=True), settings)
-        priced = build_price_table(
-            full[list(DEMAND_CURVE_COLUMNS)], panel_facts=full, settings=settings
-        )
-        return pa.Table.from_pandas(priced, preserve_index=False) if is_arrow else priced
+        if isinstance(catalog_frame, pa.Table):
+            return price_catalogue(catalog_frame, settings=settings)
+        return price_frame(catalog_frame, settings=settings)
 
 
 def _number(value: float | None) -> float | None:
@@ -217,37 +211,3 @@ def _with_forecast(row: PricedRow, units: float, *, at: float | None) -> PricedR
         curve=replace(curve, reference_units=curve.reference_units * scale),
         expected_units=row.expected_units * scale,
     )
-
-
-def _complete(frame: Any, settings: PricingSettings) -> Any:
-    """A copy of a catalogue with every column that the price table reads.
-
-    Defaults say "unknown", never more: the prior's elasticity, no rival, no stock limit, only the
-    current price ever seen.
-    """
-    for name in ("product_id", "current_price", "reference_units"):
-        if name not in frame.columns:
-            raise MissingColumnError(table="catalog_frame", column=name, found=frame.columns)
-    prior, price, unknown = settings.elasticity, frame["current_price"], float("nan")
-    defaults: dict[str, Any] = {
-        "store_id": "",
-        "category": "",
-        "reference_price": price,
-        "reference_units_cv": 0.0,
-        "elasticity_mean": prior.prior_mean,
-        "elasticity_sd": prior.prior_sd,
-        "curvature": 0.0,
-        "rival_elasticity": 0.0,
-        "cross_elasticity": 0.0,
-        "reference_rival_price": unknown,
-        "promo_lift": 1.0,
-        "weekday_index": [[1.0] * 7] * len(frame),
-        "unit_cost": unknown,
-        "map_price": unknown,
-        "support_low": price,
-        "support_high": price,
-        "observations": 0.0,
-        "on_hand": unknown,
-    }
-    full = frame.assign(**{n: v for n, v in defaults.items() if n not in frame.columns})
-    return full.assign(replenished=full["on_hand"].isna())
