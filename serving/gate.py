@@ -7,11 +7,13 @@ application (OpenAPI, metrics). No HTTP server: BentoML's uvicorn calls this.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -25,7 +27,9 @@ from pricing_assets.core.errors import (
     PricingError,
     UnknownProductError,
 )
+from pricing_assets.core.serving_parameters import ServingParameters
 from serving import metrics
+from serving.admission import Admission, Limits
 from serving.desk import Desk
 from serving.wire import decode_json, encode_json, price_items, price_request
 
@@ -40,6 +44,7 @@ LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz"})
 """Paths that need no token: the page holds no data, and probes carry none."""
 BENTOML_PATHS = frozenset({"/docs.json", "/schema.json", "/metrics", "/healthz"})
+BATCH_PATH = "/get_prices"
 MAX_SUGGESTIONS = 20
 MAX_QUERY = 1000
 
@@ -67,23 +72,34 @@ class Reply:
 
 
 class Refused(Exception):
-    """A request that is answered at the door with a status and a sentence."""
+    """A request that is answered at the door with a status and a sentence.
 
-    def __init__(self, status: int, sentence: str) -> None:
+    ``drained`` says that its body has been read, so that the connection may stay open.
+    """
+
+    def __init__(
+        self, status: int, sentence: str, *, drained: bool = False, retry_after: int | None = None
+    ) -> None:
         super().__init__(sentence)
         self.status = status
+        self.drained = drained
+        self.retry_after = retry_after
 
 
 class Gate:
     """ASGI application in front of BentoML's."""
 
     def __init__(
-        self, inner: Application, desk: Desk, *, token: str | None, max_body_bytes: int
+        self, inner: Application, desk: Desk, *, token: str | None, parameters: ServingParameters
     ) -> None:
         self._inner = inner
         self._desk = desk
         self._token = token.encode() if token else None
-        self._max_body = max_body_bytes
+        self._max_body = parameters.max_body_bytes
+        self._timeout = parameters.request_timeout_seconds
+        self._admission = Admission(
+            Limits.of(parameters), clock=time.perf_counter, next_turn=_next_turn
+        )
         self._posts: dict[str, Callable[[bytes], Awaitable[Any]]] = {
             "/get_price": self._get_price,
             "/get_prices": self._get_prices,
@@ -108,7 +124,7 @@ class Gate:
             self._check_caller(scope)
             reply = await self._answer(scope, receive)
         except Refused as refusal:
-            reply = _error(refusal.status, str(refusal))
+            reply = _error(refusal)
         if reply is None:
             await self._inner(scope, receive, send)
         else:
@@ -129,15 +145,32 @@ class Gate:
         raise Refused(404, f"there is nothing at {path[:100]!r}; see /docs.json")
 
     async def _timed(self, path: str, scope: Scope, receive: Receive) -> Reply:
-        body = await self._body(scope, receive)
+        """The answer to one request within the limits of this worker."""
+        batch = path == BATCH_PATH
+        seconds = self._admission.enter(batch=batch)
+        if seconds:
+            raise Refused(429, "too many requests; come again later", retry_after=seconds)
+        try:
+            body = await self._body(scope, receive)
+            return await self._replied(path, body)
+        finally:
+            self._admission.leave(batch=batch)
+
+    async def _replied(self, path: str, body: bytes) -> Reply:
         started = time.perf_counter()
         try:
-            return Reply(200, encode_json(await self._posts[path](body)))
+            async with asyncio.timeout(self._timeout):
+                return Reply(200, encode_json(await self._posts[path](body)))
         except PricingError as failure:
-            raise Refused(_STATUS.get(type(failure), 400), str(failure)) from None
+            status = _STATUS.get(type(failure), 400)
+            raise Refused(status, str(failure), drained=True) from None
+        except TimeoutError:
+            sentence = f"no answer within {self._timeout:g} s; ask for less at once"
+            raise Refused(503, sentence, drained=True, retry_after=1) from None
         except Exception:  # noqa: BLE001 (the outermost layer: a fault of ours, logged and told)
             _log.exception("fault", path=path)
-            raise Refused(500, "the service failed on this request; its log says why") from None
+            sentence = "the service failed on this request; its log says why"
+            raise Refused(500, sentence, drained=True) from None
         finally:
             elapsed = time.perf_counter() - started
             metrics.API_LATENCY.labels(endpoint=path[1:]).observe(elapsed)
@@ -189,7 +222,14 @@ class Gate:
             raise Refused(415, "send application/json; no other content type is taken")
         length = _header(scope, b"content-length")
         if length.isdigit() and int(length) > self._max_body:
-            raise Refused(413, f"the body is larger than {self._max_body} bytes")
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._read(receive)
+        except TimeoutError:
+            raise Refused(408, f"the body did not come within {self._timeout:g} s") from None
+
+    async def _read(self, receive: Receive) -> bytes:
         parts, size, more = [], 0, True
         while more:
             message = await receive()
@@ -198,10 +238,17 @@ class Gate:
             part = message.get("body", b"")
             size += len(part)
             if size > self._max_body:
-                raise Refused(413, f"the body is larger than {self._max_body} bytes")
+                raise self._too_large()
             parts.append(part)
             more = message.get("more_body", False)
         return b"".join(parts)
+
+    def _too_large(self) -> Refused:
+        return Refused(413, f"the body is larger than {self._max_body} bytes")
+
+
+def _next_turn(callback: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(callback)
 
 
 def _check_method(method: str, allowed: str) -> None:
@@ -217,10 +264,13 @@ def _header(scope: Scope, name: bytes) -> bytes:
 def _is_loopback(scope: Scope) -> bool:
     """The caller's address is this machine (a test client and a Unix socket have none)."""
     client = scope.get("client")
-    if not client or not client[0]:
-        return True
+    return not client or not client[0] or _names_loopback(client[0])
+
+
+@lru_cache(maxsize=256)
+def _names_loopback(address: str) -> bool:
     try:
-        return ipaddress.ip_address(client[0]).is_loopback
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
 
@@ -233,13 +283,17 @@ def _host_name(scope: Scope) -> str:
     return host.rsplit(":", 1)[0].lower() if host.count(":") == 1 else host.lower()
 
 
-def _error(status: int, sentence: str) -> Reply:
+def _error(refusal: Refused) -> Reply:
+    status = refusal.status
     metrics.ERRORS.labels(status=str(status)).inc()
-    headers = ((b"www-authenticate", b"Bearer"),) if status == 401 else ()
-    # A refused body may still be on its way: close, so that it is not read as a request.
-    return Reply(
-        status, encode_json({"error": sentence}), headers=(*headers, (b"connection", b"close"))
-    )
+    headers = [(b"www-authenticate", b"Bearer")] if status == 401 else []
+    if refusal.retry_after is not None:
+        headers.append((b"retry-after", str(refusal.retry_after).encode()))
+    # A refused body may still be on its way: close, so that nobody waits to send it. A caller
+    # that is told to come again keeps the connection; a new one would cost more than the answer.
+    if not refusal.drained and status != 429:
+        headers.append((b"connection", b"close"))
+    return Reply(status, encode_json({"error": str(refusal)}), headers=tuple(headers))
 
 
 async def _send(reply: Reply, send: Send) -> None:

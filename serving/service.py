@@ -44,7 +44,7 @@ class GatedService(bentoml.Service):
             super().to_asgi(is_main=is_main),
             desk,
             token=token.get_secret_value() if token else None,
-            max_body_bytes=settings.serving.max_body_bytes,
+            parameters=settings.serving,
         )
 
 

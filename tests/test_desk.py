@@ -155,7 +155,7 @@ async def client_of(
         raise AssertionError(f"{scope['path']} was passed on")
 
     desk = await open_desk(store)
-    gate = Gate(inner, desk, token=token, max_body_bytes=ServingParameters().max_body_bytes)  # type: ignore[arg-type]
+    gate = Gate(inner, desk, token=token, parameters=ServingParameters())  # type: ignore[arg-type]
     transport = httpx.ASGITransport(gate, client=(client, 1234))  # type: ignore[arg-type]
     return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from typing import Literal
+
 from pydantic import Field
 
 from pricing_assets.core.parameters import Parameters
@@ -21,6 +25,74 @@ class ServingParameters(Parameters):
     max_body_bytes: int = Field(
         8 * 1024 * 1024, ge=1024, description="Larger request bodies are refused."
     )
+    workers: int = Field(
+        1, ge=1, le=64, description="Processes that share the ports; one core each is enough."
+    )
+    max_requests: int = Field(
+        512, ge=1, le=100_000, description="Requests in progress in a worker; beyond, 429."
+    )
+    max_batches: int = Field(
+        4, ge=1, le=10_000, description="get_prices in progress in a worker; beyond, 429."
+    )
+    max_requests_per_second: float = Field(
+        0,
+        ge=0,
+        description="Requests a second over all workers; beyond, 429. 0 sets no such limit.",
+    )
+    max_wait_ms: float = Field(
+        40,
+        ge=1,
+        le=10_000,
+        description="Wait of a request in a worker's queue above which it is answered 429; "
+        "get_prices from half of it.",
+    )
+    request_timeout_seconds: float = Field(
+        10, gt=0, le=300, description="Time for a request's body to come, and for its answer."
+    )
+    log_format: Literal["console", "json"] = Field(
+        "console", description="Log lines for people, or one JSON object each for machines."
+    )
+    tracing_endpoint: str | None = Field(
+        None,
+        description="OpenTelemetry collector (OTLP over HTTP), such as "
+        "http://127.0.0.1:4318/v1/traces; null traces nothing. Needs the extra 'tracing'.",
+    )
     markup_cold_start: float = Field(
         0.5, ge=0, description="Markup on cost for a product that no table knows."
+    )
+
+
+class AuditParameters(Parameters):
+    """The log of served prices: append-only files under the home, chained by hash."""
+
+    enabled: bool = Field(
+        True, description="Put every served price on record; false serves without a record."
+    )
+    when_full: Literal["shed", "block"] = Field(
+        "shed",
+        description="Prices asked for while the buffer is full, as on a full disk: shed refuses "
+        "them at once, block first waits up to block_ms. None is served off the record.",
+    )
+    block_ms: int = Field(
+        50, ge=1, le=10_000, description="Longest wait of when_full: block, milliseconds."
+    )
+    buffer_megabytes: float = Field(
+        64, gt=0, le=4096, description="Records in memory, at most, that wait to be written, MB."
+    )
+    flush_ms: int = Field(
+        20,
+        ge=1,
+        le=10_000,
+        description="Milliseconds in which records gather into one chained block: what a kill "
+        "can lose.",
+    )
+    fsync_seconds: float = Field(
+        1.0,
+        ge=0,
+        le=3600,
+        description="Seconds between two flushes to the disk itself (what a power failure can "
+        "lose); 0 flushes after every block.",
+    )
+    segment_megabytes: float = Field(
+        64, gt=0, le=4096, description="Size of a file of the log before the next is begun, MB."
     )
