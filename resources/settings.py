@@ -15,12 +15,13 @@ from pydantic import Field, create_model
 from pricing_assets.core.forecast_parameters import ForecastParameters
 from pricing_assets.core.parameters import Parameters
 from pricing_assets.core.price_parameters import (
+    BatchBreakerParameters,
     GuardRailParameters,
     ObjectiveWeights,
     PriceTableParameters,
     SellThroughParameters,
 )
-from pricing_assets.core.serving_parameters import ServingParameters
+from pricing_assets.core.serving_parameters import AuditParameters, ServingParameters
 from pricing_assets.core.settings import (
     ElasticityParameters,
     GateParameters,
@@ -50,6 +51,10 @@ class SellThroughConfig(dg.Config, SellThroughParameters):
     """``sell_through`` in the launchpad."""
 
 
+class BatchBreakerConfig(dg.Config, BatchBreakerParameters):
+    """``batch_breaker`` in the launchpad."""
+
+
 class GuardRailConfig(dg.Config, GuardRailParameters):
     """``guardrails`` in the launchpad."""
 
@@ -64,6 +69,10 @@ class GateConfig(dg.Config, GateParameters):
 
 class ServingConfig(dg.Config, ServingParameters):
     """``serving`` in the launchpad."""
+
+
+class AuditConfig(dg.Config, AuditParameters):
+    """``audit`` in the launchpad."""
 
 
 class OrchestrationConfig(dg.Config, OrchestrationParameters):
@@ -86,9 +95,11 @@ class SettingsResource(dg.ConfigurableResource, PricingSettings):
     objective_weights: ObjectiveWeightsConfig = Field(default_factory=ObjectiveWeightsConfig)
     sell_through: SellThroughConfig = Field(default_factory=SellThroughConfig)
     guardrails: GuardRailConfig = Field(default_factory=GuardRailConfig)
+    batch_breaker: BatchBreakerConfig = Field(default_factory=BatchBreakerConfig)
     price_table: PriceTableConfig = Field(default_factory=PriceTableConfig)
     gate: GateConfig = Field(default_factory=GateConfig)
     serving: ServingConfig = Field(default_factory=ServingConfig)
+    audit: AuditConfig = Field(default_factory=AuditConfig)
     orchestration: OrchestrationConfig = Field(default_factory=OrchestrationConfig)
 
     @classmethod

@@ -87,6 +87,14 @@ class NotPromotedError(PricingError):
     """The model did not pass the gates of promotion, so its prices are not published."""
 
 
+class UnknownQuoteError(PricingError):
+    """No served price carries this quote id, in the audit log as it is kept."""
+
+
+class AuditUnavailableError(PricingError):
+    """A price could not be put on record, so it is not served; try again shortly."""
+
+
 class GuardRailError(PricingError):
     """A price outside its guard rails was about to leave the system."""
 

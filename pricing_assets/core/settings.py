@@ -13,13 +13,14 @@ from pydantic import Field, model_validator
 from pricing_assets.core.forecast_parameters import ForecastParameters
 from pricing_assets.core.parameters import Parameters
 from pricing_assets.core.price_parameters import (
+    BatchBreakerParameters,
     GuardRailParameters,
     Objective,
     ObjectiveWeights,
     PriceTableParameters,
     SellThroughParameters,
 )
-from pricing_assets.core.serving_parameters import ServingParameters
+from pricing_assets.core.serving_parameters import AuditParameters, ServingParameters
 
 
 class IngestionParameters(Parameters):
@@ -152,9 +153,11 @@ class PricingSettings(Parameters):
     objective_weights: ObjectiveWeights = Field(default_factory=ObjectiveWeights)
     sell_through: SellThroughParameters = Field(default_factory=SellThroughParameters)
     guardrails: GuardRailParameters = Field(default_factory=GuardRailParameters)
+    batch_breaker: BatchBreakerParameters = Field(default_factory=BatchBreakerParameters)
     price_table: PriceTableParameters = Field(default_factory=PriceTableParameters)
     gate: GateParameters = Field(default_factory=GateParameters)
     serving: ServingParameters = Field(default_factory=ServingParameters)
+    audit: AuditParameters = Field(default_factory=AuditParameters)
     orchestration: OrchestrationParameters = Field(default_factory=OrchestrationParameters)
 
     @property
