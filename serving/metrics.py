@@ -64,6 +64,13 @@ PUBLISHED_AT = Gauge(
     "Unix time of publication of the table in use; the oldest over the workers.",
     multiprocess_mode="livemin",
 )
+AUDIT_RECORDS = Counter(
+    "pricing_audit_records", "Records written to the audit log; a batch of quotes is one."
+)
+AUDIT_REFUSALS = Counter(
+    "pricing_audit_refusals", "Requests refused because no price could be put on record."
+)
+AUDIT_FAILURES = Counter("pricing_audit_failures", "Writes to the audit log that failed.")
 FROZEN = Gauge(
     "pricing_frozen_products",
     "Products that are frozen; -1 when all are.",
