@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 
 from pricing_assets.core.demand import DemandCurves
 from pricing_assets.core.settings import PricingSettings
+from serving.answer import Prepared, noted, prepared
 from serving.live_demand import CurveRow
 from serving.published_table import Manifest, PublishedTable
-from serving.quote import PricedRow
+from serving.quote import PricedRow, Quote, published_quote
 
 Key = tuple[str, str, str]
 
@@ -33,6 +35,8 @@ _PRICE_NUMBERS = (
 )
 _PRICE_TEXTS = ("product_id", "store_id", "segment", "currency", "objective")
 _FLAT_WEEK = (1.0,) * 7
+ROWS_KEPT = 65_536
+"""Rows and answers kept ready; the rest of a large table is made from its columns when asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Catalog:
         self._curve_of = _curve_positions(table)
         self._rows = {key: i for i, key in enumerate(self._keys())}
         self._of_product = self._group_by_product()
+        self.row = lru_cache(maxsize=ROWS_KEPT)(self._row)
+        self.published = lru_cache(maxsize=ROWS_KEPT)(self._published)
 
     @property
     def version(self) -> str:
@@ -83,8 +89,27 @@ class Catalog:
             return None
         return self._best_store(product_id, segment or "")
 
-    def row(self, position: int) -> PricedRow:
-        """Row number ``position``."""
+    def prepare(self, found: Quote, row: PricedRow | None) -> Prepared:
+        """``found`` as an answer of this table, ready to leave."""
+        manifest = self.manifest
+        return prepared(
+            found,
+            current_price=row.current_price if row is not None and row.has_price else None,
+            table_version=manifest.table_version,
+            model_version=manifest.model_version,
+        )
+
+    def _published(
+        self, product_id: str, store_id: str | None = None, segment: str | None = None
+    ) -> Prepared | None:
+        """The published price as it is; None without one. As ``published``, the latest stay."""
+        found = self.find(product_id, store_id, segment)
+        if found is None or not found.row.has_price:
+            return None
+        return self.prepare(noted(published_quote(found.row), found.note), found.row)
+
+    def _row(self, position: int) -> PricedRow:
+        """Row number ``position``. As ``row``, the latest stay."""
         texts: dict[str, Any] = {name: self._texts[name][position] for name in _PRICE_TEXTS}
         numbers: dict[str, Any] = {
             name: float(self._numbers[name][position]) for name in _PRICE_NUMBERS

@@ -1,21 +1,19 @@
-"""The pricing desk: one per worker, it holds the table in use and answers requests from it.
+"""The pricing desk: one per worker, it answers requests from the table in use.
 
-Belongs here: the order of the fallback ladder (frozen, published table, cache, live, rule), and
-counting. The table in use is ``table_watch``; prices are ``quote`` and ``live_quote``; HTTP is
+Belongs here: batches, and what happens to every answer that leaves: the last check, its quote id,
+counting. The price comes from the ``ladder``, the table in use from ``table_watch``; HTTP is
 ``gate``; the BentoML service is ``service``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-import uuid
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
-
-import structlog
 
 from pricing_assets.core.errors import (
     GuardRailError,
@@ -24,34 +22,21 @@ from pricing_assets.core.errors import (
     UnknownProductError,
 )
 from pricing_assets.core.settings import PricingSettings
-from serving import metrics
-from serving.catalog import Catalog, Found
+from serving import metrics, tallies
+from serving.answer import Answer, Prepared, QuoteIds
+from serving.catalog import Catalog
 from serving.curve_points import demand_curve
 from serving.home import Home
-from serving.live_quote import quote
-from serving.price_cache import PriceCache, cache_key
+from serving.ladder import Ladder
+from serving.price_cache import PriceCache
 from serving.price_store import PriceStore
-from serving.quote import (
-    PricedRow,
-    Quote,
-    bounds_of,
-    check_plausible,
-    frozen_quote,
-    guarded,
-    in_minor,
-    published_quote,
-    rule_quote,
-)
 from serving.table_watch import TableWatch
-from serving.wire import PriceRequest, price_request
+from serving.wire import PriceRequest, encode_json, price_request
 
-Answer = dict[str, Any]
 Now = Callable[[], datetime]
 
-YIELD_EVERY = 50
-"""Items of a batch between two turns for other requests."""
-
-_log = structlog.get_logger(__name__)
+TURN_SECONDS = 0.002
+"""A batch lets other requests in when it has computed for this long."""
 
 
 def _utc_now() -> datetime:
@@ -82,7 +67,10 @@ class Desk:
     ) -> None:
         self._cache = cache
         self._now = now
-        self._tables = TableWatch(store, settings=settings, taken_up=cache.forget)
+        self._ids = QuoteIds()
+        self._ladder = Ladder(cache, ttl_seconds=settings.serving.cache_ttl_seconds)
+        self._tables = TableWatch(store, settings=settings, taken_up=self._ladder.forget)
+        self._push: asyncio.Task[None] | None = None
 
     @classmethod
     def of_home(cls, home: Home, *, settings: PricingSettings, redis_url: str | None) -> Desk:
@@ -98,10 +86,15 @@ class Desk:
     async def start(self) -> None:
         """Load the table, if there is one, and watch for the next."""
         await self._tables.start()
+        self._push = asyncio.create_task(tallies.push_for_ever())
 
     async def stop(self) -> None:
-        """End the watch and the connections."""
+        """End the watch and the connections, and count the last answers."""
         await self._tables.stop()
+        if self._push is not None:
+            self._push.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._push
         await self._cache.close()
 
     async def refresh(self) -> None:
@@ -128,8 +121,17 @@ class Desk:
             InputError: the request contradicts what is known.
             NotPublishedError: no table is loaded.
         """
+        found = await self._found(self._loaded(), request, remote=True)
+        return found.fields(self._issue(found, request))
+
+    async def price_json(self, value: Any) -> bytes:
+        """The answer to one decoded body as JSON; errors as in ``price``, and for a bad body."""
         catalog = self._loaded()
-        return self._answer(catalog, await self._quote(catalog, request, remote=True), request)
+        found, request = self._plain(catalog, value), None
+        if found is None:
+            request = price_request(value)
+            found = await self._found(catalog, request, remote=True)
+        return found.encoded(self._issue(found, request))
 
     async def prices(self, items: list[Any]) -> list[Answer]:
         """One answer or error entry an item, in order, all from one table version.
@@ -137,14 +139,18 @@ class Desk:
         Raises:
             NotPublishedError: no table is loaded.
         """
-        catalog, started = self._loaded(), time.perf_counter()
-        answers = []
-        for position, item in enumerate(items):
-            if position % YIELD_EVERY == YIELD_EVERY - 1:
-                await asyncio.sleep(0)
-            answers.append(await self._item(catalog, item))
-        metrics.BATCH_TIME.labels(device="cpu").observe(time.perf_counter() - started)
-        return answers
+        return [
+            item.fields(quote_id) if isinstance(item, Prepared) else item
+            async for item, quote_id in self._batch(items)
+        ]
+
+    async def prices_json(self, items: list[Any]) -> bytes:
+        """``prices`` as the JSON of the whole answer."""
+        parts = [
+            item.encoded(quote_id) if isinstance(item, Prepared) else encode_json(item)
+            async for item, quote_id in self._batch(items)
+        ]
+        return b'{"prices":[' + b",".join(parts) + b"]}"
 
     def demand_curve(self, request: PriceRequest) -> Answer:
         """The demand curve behind one request.
@@ -169,93 +175,60 @@ class Desk:
         """Product ids that contain a text."""
         return self._loaded().products(containing, limit=limit)
 
-    async def _item(self, catalog: Catalog, item: Any) -> Answer:
+    async def _batch(self, items: list[Any]) -> AsyncIterator[tuple[Prepared | Answer, str]]:
+        """Each item's answer with its quote id, or its error entry with none."""
+        catalog, started = self._loaded(), time.perf_counter()
+        turn_ends = started + TURN_SECONDS
+        for item in items:
+            found = self._plain(catalog, item)
+            if found is not None:
+                yield found, self._issue(found, None)
+            else:
+                yield await self._item(catalog, item)
+            if time.perf_counter() > turn_ends:
+                await asyncio.sleep(0)
+                turn_ends = time.perf_counter() + TURN_SECONDS
+        metrics.BATCH_TIME.labels(device="cpu").observe(time.perf_counter() - started)
+
+    async def _item(self, catalog: Catalog, item: Any) -> tuple[Prepared | Answer, str]:
         try:
             request = price_request(item)
-            found = await self._quote(catalog, request, remote=False)
-            return self._answer(catalog, found, request)
+            found = await self._found(catalog, request, remote=False)
+            return found, self._issue(found, request)
         except UnknownProductError as failure:
-            return _item_error(item, failure, status=404)
+            return _item_error(item, failure, status=404), ""
         except (InputError, GuardRailError) as failure:
-            return _item_error(item, failure, status=400)
+            return _item_error(item, failure, status=400), ""
 
-    async def _quote(self, catalog: Catalog, request: PriceRequest, *, remote: bool) -> Quote:
-        """The ladder."""
-        product, context = request.product_id, request.context
-        found = catalog.find(product, request.store_id, request.segment)
-        row = found.row if found else None
-        if self._tables.freeze.holds(product):
-            return frozen_quote(product, row, context, currency=self._currency(catalog))
-        if found is None or row is None or not row.has_price:
-            return rule_quote(product, context, settings=catalog.settings)
-        answer = await self._known(catalog, row, request, remote=remote)
-        metrics.PRICE_CHANGE.observe(abs(answer.recommended_price / row.current_price - 1))
-        return _noted(answer, found)
+    def _issue(self, found: Prepared, request: PriceRequest | None) -> str:
+        """Number, check and count an answer that leaves now; None asked for the product alone.
 
-    async def _known(
-        self, catalog: Catalog, row: PricedRow, request: PriceRequest, *, remote: bool
-    ) -> Quote:
-        """Published, cached or live; the published price where a live one breaks a guard rail."""
-        context = request.context
-        check_plausible(row, context)
-        meaning = row.meaning(context)
-        if meaning.is_empty:
-            metrics.CACHE_LOOKUPS.labels(tier="table").inc()
-            return published_quote(row)
-        key = cache_key(catalog.version, row, meaning)
-        bounds = bounds_of(row, meaning, settings=catalog.settings)
-        kept = await self._kept(key, row, remote=remote)
-        try:
-            if kept is not None:
-                minor = in_minor(kept.recommended_price, row.exponent)
-                return guarded(replace(kept, source="cache"), minor=minor, bounds=bounds)
-        except GuardRailError:
-            metrics.GUARD_RAIL_REFUSALS.labels(origin="cache").inc()
-        answer = self._live(catalog, row, request)
-        self._cache.keep(key, answer, remote=remote)
-        return answer
+        Raises:
+            GuardRailError: its price is outside its guard rails.
+        """
+        found.check()
+        tallies.QUOTES[found.quote.source].count += 1
+        if found.change is not None:
+            tallies.PRICE_CHANGE.observe(found.change)
+        return self._ids.next()
 
-    async def _kept(self, key: str, row: PricedRow, *, remote: bool) -> Quote | None:
-        tier, kept = "worker", self._cache.local(key)
-        if kept is None and remote:
-            tier, kept = "redis", await self._cache.remote(key)
-            if kept is not None and kept.product_id == row.product_id:
-                self._cache.keep(key, kept, remote=False)
-        usable = kept is not None and kept.product_id == row.product_id
-        metrics.CACHE_LOOKUPS.labels(tier=tier if usable else "computed").inc()
-        return kept if usable else None
+    def _plain(self, catalog: Catalog, value: Any) -> Prepared | None:
+        """The published price, where ``value`` names a product and nothing else."""
+        if type(value) is not dict or len(value) != 1:
+            return None
+        product = value.get("product_id")
+        if type(product) is not str or self._expired(catalog):
+            return None
+        return self._ladder.plain(catalog, self._tables.freeze, product)
 
-    def _live(self, catalog: Catalog, row: PricedRow, request: PriceRequest) -> Quote:
-        started = time.perf_counter()
-        try:
-            return quote(row, request.context, settings=catalog.settings)
-        except GuardRailError:
-            metrics.GUARD_RAIL_REFUSALS.labels(origin="live").inc()
-            _log.exception("live_price_refused", product_id=row.product_id)
-            return published_quote(row)
-        finally:
-            metrics.INFERENCE_TIME.observe(time.perf_counter() - started)
-
-    def _answer(self, catalog: Catalog, found: Quote, request: PriceRequest) -> Answer:
-        """The wire's fields of a quote, counted."""
-        metrics.QUOTES.labels(source=found.source).inc()
-        reasons = list(found.reasons)
-        if self._expired(catalog):
-            reasons.append(f"the table expired at {catalog.manifest.valid_until.isoformat()}")
-        return {
-            "product_id": request.product_id,
-            "recommended_price": found.recommended_price,
-            "confidence": found.confidence,
-            "currency": found.currency,
-            "price_floor": found.price_floor,
-            "price_ceiling": found.price_ceiling,
-            "expected_units": found.expected_units,
-            "source": found.source,
-            "reasons": reasons,
-            "table_version": catalog.version,
-            "model_version": catalog.manifest.model_version,
-            "quote_id": uuid.uuid4().hex,
-        }
+    async def _found(self, catalog: Catalog, request: PriceRequest, *, remote: bool) -> Prepared:
+        """The ladder's answer; an expired table says so."""
+        freeze = self._tables.freeze
+        found = await self._ladder.answer(catalog, freeze, request, remote=remote)
+        if not self._expired(catalog):
+            return found
+        reason = f"the table expired at {catalog.manifest.valid_until.isoformat()}"
+        return found.with_reason(reason)
 
     def _loaded(self) -> Catalog:
         catalog = self._tables.catalog
@@ -265,15 +238,6 @@ class Desk:
 
     def _expired(self, catalog: Catalog) -> bool:
         return self._now() > catalog.manifest.valid_until
-
-    def _currency(self, catalog: Catalog) -> str:
-        return catalog.manifest.currency
-
-
-def _noted(answer: Quote, found: Found) -> Quote:
-    if not found.note:
-        return answer
-    return replace(answer, reasons=(found.note, *answer.reasons))
 
 
 def _item_error(item: Any, failure: Exception, *, status: int) -> Answer:

@@ -1,18 +1,17 @@
-"""Live quotes kept for a while: first in the worker, then in Redis. Never the truth.
+"""Live quotes kept for a while in Redis, for all workers. Never the truth.
 
 Belongs here: keys, time to live, the batching of lookups, and the circuit breaker. A value names
 the key it was written for, and is read as text into a strict model: whoever takes one out still
-guards its price. Redis being slow, full, wrong or gone costs a recomputation, nothing else.
+guards its price. Redis being slow, full, wrong or gone costs a recomputation, nothing else. What
+one worker remembers is ``worker_cache``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import OrderedDict
-from collections.abc import Callable
+import contextlib
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -25,16 +24,15 @@ from serving.context import Context
 from serving.metrics import BREAKER_OPEN, REDIS_FAILURES
 from serving.quote import PricedRow, Quote
 
-Clock = Callable[[], float]
 Value = TypeVar("Value")
 
-LOCAL_ENTRIES = 50_000
 MAX_BATCH = 256
 """Keys in one exchange: small enough for the timeout."""
 MAX_PENDING = 4096
 """Writes kept for the next exchange; beyond, a quote is simply not cached."""
 FAILURES_TO_OPEN = 3
-OPEN_SECONDS = 1.0
+PROBE_SECONDS = 0.5
+"""Pause between two looks at a Redis that failed."""
 
 _log = structlog.get_logger(__name__)
 
@@ -62,64 +60,52 @@ def cache_key(version: str, row: PricedRow, context: Context) -> str:
 
 @dataclass(slots=True)
 class Breaker:
-    """Stops asking after repeated failures, and tries one exchange after a pause."""
+    """Stops asking after FAILURES_TO_OPEN failures in a row, until an exchange succeeds."""
 
-    clock: Clock
     failures: int = 0
-    open_until: float = 0.0
 
     @property
     def allows(self) -> bool:
-        """Whether an exchange may be tried now."""
-        return self.clock() >= self.open_until
+        """Whether Redis may be asked for an answer."""
+        return self.failures < FAILURES_TO_OPEN
 
     def succeeded(self) -> None:
         """Close."""
-        if self.failures >= FAILURES_TO_OPEN:
+        if not self.allows:
             _log.info("redis_back")
+            BREAKER_OPEN.set(0)
         self.failures = 0
-        BREAKER_OPEN.set(0)
 
     def failed(self) -> None:
-        """Count a failure; open at FAILURES_TO_OPEN in a row, and again after a failed trial."""
+        """Count a failure, and open when there are too many in a row."""
         self.failures += 1
         REDIS_FAILURES.inc()
-        if self.failures < FAILURES_TO_OPEN:
-            return
         if self.failures == FAILURES_TO_OPEN:
-            _log.warning("redis_breaker_open", retry_seconds=OPEN_SECONDS)
-        self.open_until = self.clock() + OPEN_SECONDS
-        BREAKER_OPEN.set(1)
+            _log.warning("redis_breaker_open", probe_seconds=PROBE_SECONDS)
+            BREAKER_OPEN.set(1)
 
 
 class PriceCache:
-    """The two tiers.
+    """The quotes in Redis.
 
     One exchange with Redis is under way at a time; what is asked for meanwhile goes together into
-    the next one.
+    the next one. While the breaker is open no request waits for Redis: a task of its own looks
+    whether it is back.
     """
 
-    def __init__(
-        self,
-        client: Redis | None,
-        *,
-        ttl_seconds: int,
-        timeout_seconds: float,
-        clock: Clock = time.monotonic,
-    ) -> None:
-        self.breaker = Breaker(clock)
+    def __init__(self, client: Redis | None, *, ttl_seconds: int, timeout_seconds: float) -> None:
+        self.breaker = Breaker()
         self._client = client
         self._ttl = ttl_seconds
         self._timeout = timeout_seconds
-        self._clock = clock
-        self._local: OrderedDict[str, tuple[float, Quote]] = OrderedDict()
         self._asked: dict[str, list[asyncio.Future[bytes | None]]] = {}
         self._pending: dict[str, bytes] = {}
         self._exchange_task: asyncio.Task[None] | None = None
+        self._probe_task: asyncio.Task[None] | None = None
 
     @classmethod
     def at(cls, url: str | None, *, ttl_seconds: int, timeout_ms: int) -> PriceCache:
-        """A cache on the Redis at ``url``, or in the worker alone for None."""
+        """The cache in the Redis at ``url``; for None nothing is ever found."""
         seconds = timeout_ms / 1000
         client = None
         if url is not None:
@@ -132,15 +118,7 @@ class PriceCache:
             )
         return cls(client, ttl_seconds=ttl_seconds, timeout_seconds=seconds)
 
-    def local(self, key: str) -> Quote | None:
-        """The quote in this worker's memory."""
-        kept = self._local.get(key)
-        if kept is None or kept[0] < self._clock():
-            return None
-        self._local.move_to_end(key)
-        return kept[1]
-
-    async def remote(self, key: str) -> Quote | None:
+    async def find(self, key: str) -> Quote | None:
         """The quote in Redis, if it is whole and was written for this key; never raises."""
         if self._client is None or not self.breaker.allows:
             return None
@@ -150,25 +128,21 @@ class PriceCache:
         content = await future
         return _decoded(content, key) if content is not None else None
 
-    def keep(self, key: str, answer: Quote, *, remote: bool = True) -> None:
-        """Keep a quote in the worker, and in Redis unless it came from there."""
-        self._local[key] = (self._clock() + self._ttl, answer)
-        self._local.move_to_end(key)
-        while len(self._local) > LOCAL_ENTRIES:
-            self._local.popitem(last=False)
+    def keep(self, key: str, answer: Quote) -> None:
+        """Write a quote with the next exchange; where there is no room, it is not cached."""
         room = len(self._pending) < MAX_PENDING
-        if remote and room and self._client is not None and self.breaker.allows:
+        if room and self._client is not None and self.breaker.allows:
             self._pending[key] = _ENTRY.dump_json(_Entry(key=key, quote=answer))
             self._wake()
 
-    def forget(self) -> None:
-        """Empty the worker's tier (a new table makes its keys unreachable anyhow)."""
-        self._local.clear()
-
     async def close(self) -> None:
-        """End the exchange under way and the connections."""
+        """End the exchange under way, the probe and the connections."""
         if self._exchange_task is not None:
             await self._exchange_task
+        if self._probe_task is not None:
+            self._probe_task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._probe_task
         if self._client is not None:
             await self._client.aclose()
 
@@ -188,32 +162,56 @@ class PriceCache:
 
     async def _exchange(self, keys: list[str], writes: dict[str, bytes]) -> list[bytes | None]:
         """One round trip: all lookups and all writes; Nones where it failed."""
-        assert self._client is not None
         nothing: list[bytes | None] = [None] * len(keys)
         if not self.breaker.allows:
             return nothing
         try:
-            async with asyncio.timeout(2 * self._timeout):
-                pipe = self._client.pipeline(transaction=False)
-                if keys:
-                    pipe.mget(keys)
-                for key, content in writes.items():
-                    pipe.set(key, content, ex=self._ttl)
-                results = await pipe.execute(raise_on_error=False)
+            async with asyncio.timeout(self._timeout):
+                results = await self._ask(keys, writes)
         except (RedisError, OSError, TimeoutError):
             await self._failed()
             return nothing
         if any(isinstance(result, Exception) for result in results):
-            self.breaker.failed()
+            self._count_failure()
             return nothing
         self.breaker.succeeded()
         return list(results[0]) if keys else []
 
+    async def _ask(self, keys: list[str], writes: dict[str, bytes]) -> list[Any]:
+        assert self._client is not None
+        if not writes:
+            return [await self._client.mget(keys)]
+        pipe = self._client.pipeline(transaction=False)
+        if keys:
+            pipe.mget(keys)
+        for key, content in writes.items():
+            pipe.set(key, content, ex=self._ttl)
+        return list(await pipe.execute(raise_on_error=False))
+
     async def _failed(self) -> None:
         """Count it, and drop a connection that may still owe an answer."""
         assert self._client is not None
-        self.breaker.failed()
+        self._count_failure()
         await self._client.connection_pool.disconnect()
+
+    def _count_failure(self) -> None:
+        self.breaker.failed()
+        if not self.breaker.allows and (self._probe_task is None or self._probe_task.done()):
+            self._pending.clear()
+            self._probe_task = asyncio.create_task(self._probe())
+
+    async def _probe(self) -> None:
+        """Look whether Redis is back, until it is."""
+        assert self._client is not None
+        while not self.breaker.allows:
+            await asyncio.sleep(PROBE_SECONDS)
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._client.ping()
+            except (RedisError, OSError, TimeoutError):
+                await self._failed()
+            else:
+                self.breaker.succeeded()
 
 
 def _take(store: dict[str, Value], count: int) -> dict[str, Value]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import orjson
 import pytest
 
-from pricing_assets.core.errors import NotPublishedError
+from pricing_assets.core.errors import GuardRailError, NotPublishedError
 from pricing_assets.core.serving_parameters import ServingParameters
 from pricing_assets.core.settings import PricingSettings
+from serving.answer import prepared
 from serving.catalog import Catalog
 from serving.desk import Desk
 from serving.gate import Gate
-from serving.price_cache import PriceCache, cache_key
+from serving.live_quote import quote
+from serving.price_cache import PriceCache
 from serving.price_store import PriceStore
 from serving.quote import Quote
 from serving.wire import price_request
@@ -26,8 +30,32 @@ CURVES = curve_table(12)
 REQUEST = price_request({"product_id": "SKU-3", "current_stock": 12.0})
 
 
+QUOTE = Quote(
+    product_id="SKU-3",
+    recommended_price=20.0,
+    confidence=0.8,
+    currency="USD",
+    price_floor=10.0,
+    price_ceiling=30.0,
+    expected_units=5.0,
+    source="live",
+    reasons=("one", "two"),
+)
+
+
 def a_cache() -> PriceCache:
     return PriceCache(None, ttl_seconds=60, timeout_seconds=0.02)
+
+
+class PoisonedCache(PriceCache):
+    """Finds one quote under every key."""
+
+    def __init__(self, poison: Quote) -> None:
+        super().__init__(None, ttl_seconds=60, timeout_seconds=0.02)
+        self._poison = poison
+
+    async def find(self, key: str) -> Quote | None:
+        return self._poison
 
 
 @pytest.fixture
@@ -53,37 +81,75 @@ async def test_before_a_table_is_loaded_nothing_is_priced(tmp_path: Path) -> Non
 
 
 async def test_a_cached_price_outside_the_guard_rails_is_never_served(store: PriceStore) -> None:
-    cache = a_cache()
-    desk = await open_desk(store, cache)
+    desk = await open_desk(store)
     honest = await desk.price(REQUEST)
     catalog = Catalog(store.read_current(), settings=PricingSettings())
     found = catalog.find("SKU-3", None, None)
     assert found is not None
-    key = cache_key(catalog.version, found.row, found.row.meaning(REQUEST.context))
-    kept = cache.local(key)
-    assert kept is not None
+    kept = quote(found.row, REQUEST.context, settings=PricingSettings())
     for poisoned in (
         replace(kept, recommended_price=0.01),
         replace(kept, recommended_price=1e9),
+        replace(kept, recommended_price=0.01, price_floor=0.01),
         replace(kept, product_id="SKU-4"),
+        replace(kept, currency="JPY"),
     ):
-        cache.keep(key, poisoned)
-        again = await desk.price(REQUEST)
+        again = await (await open_desk(store, PoisonedCache(poisoned))).price(REQUEST)
         assert again["recommended_price"] == honest["recommended_price"]
         assert again["source"] == "live"
+    fine = await (await open_desk(store, PoisonedCache(kept))).price(REQUEST)
+    assert fine["source"] == "cache"
+
+
+def test_an_answer_outside_its_guard_rails_does_not_leave() -> None:
+    good = prepared(QUOTE, current_price=20.0, table_version="1", model_version="1")
+    good.check()
+    for price in (9.99, 30.01, 0.0):
+        outside = replace(QUOTE, recommended_price=price)
+        answer = prepared(outside, current_price=20.0, table_version="1", model_version="1")
+        with pytest.raises(GuardRailError):
+            answer.check()
+    frozen = replace(QUOTE, recommended_price=99.0, source="frozen")
+    prepared(frozen, current_price=20.0, table_version="1", model_version="1").check()
+
+
+async def test_the_encoded_answers_are_the_typed_ones(store: PriceStore) -> None:
+    store.freeze("SKU-5")
+    desk = await open_desk(store)
+    bodies = [
+        {"product_id": "SKU-3"},
+        {"product_id": "SKU-3", "is_promo": None},
+        {"product_id": "SKU-4", "current_stock": 12.0},
+        {"product_id": "SKU-4", "current_stock": 12.0},
+        {"product_id": "SKU-5"},
+        {"product_id": "NEW", "unit_cost": 3.0},
+        {"product_id": "NEW"},
+        {"product_id": 7},
+        "nothing",
+    ]
+    typed = await desk.prices(bodies)
+    encoded = orjson.loads(await desk.prices_json(bodies))["prices"]
+    ids = [answer.pop("quote_id") for answer in (*typed, *encoded) if "quote_id" in answer]
+    assert len(set(ids)) == len(ids) == 12
+    assert all(re.fullmatch("[0-9a-f]{32}", name) for name in ids)
+    for one, other in zip(typed, encoded, strict=True):
+        sources = {answer.pop("source", None) for answer in (one, other)}
+        assert one == other
+        assert len(sources - {"live", "cache"}) < 2
+    for body, known in zip(bodies[:6], encoded, strict=False):
+        single = orjson.loads(await desk.price_json(body))
+        assert {**known, "source": single["source"], "quote_id": single["quote_id"]} == single
 
 
 async def test_a_live_price_that_breaks_a_rule_yields_to_the_published_one(
     store: PriceStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pricing_assets.core.errors import GuardRailError
-
     def broken(*_: object, **__: object) -> Quote:
         raise GuardRailError("outside")
 
     desk = await open_desk(store)
     published = await desk.price(price_request({"product_id": "SKU-3"}))
-    monkeypatch.setattr("serving.desk.quote", broken)
+    monkeypatch.setattr("serving.ladder.quote", broken)
     answer = await desk.price(REQUEST)
     assert answer["source"] == "table"
     assert answer["recommended_price"] == published["recommended_price"]

@@ -14,9 +14,10 @@ import pytest
 from redis import Redis
 
 from serving.context import EMPTY, Context
-from serving.price_cache import FAILURES_TO_OPEN, OPEN_SECONDS, Breaker, PriceCache, cache_key
+from serving.price_cache import FAILURES_TO_OPEN, Breaker, PriceCache, cache_key
 from serving.quote import Quote, published_quote
 from serving.redis_server import find_program, redis_for
+from serving.worker_cache import WorkerCache
 from tests.test_quote import row
 
 ROW = row()
@@ -54,11 +55,9 @@ async def settled(cache: PriceCache) -> None:
 
 async def test_a_kept_quote_is_found_by_another_worker(cache: PriceCache, redis_url: str) -> None:
     cache.keep(KEY, QUOTE)
-    assert cache.local(KEY) == QUOTE
     await settled(cache)
     other = PriceCache.at(redis_url, ttl_seconds=60, timeout_ms=200)
-    assert other.local(KEY) is None
-    assert await other.remote(KEY) == QUOTE
+    assert await other.find(KEY) == QUOTE
     await other.close()
 
 
@@ -68,7 +67,7 @@ async def test_lookups_of_one_turn_share_one_exchange(cache: PriceCache, raw: Re
         cache.keep(key, QUOTE)
     await settled(cache)
     before = raw.info("commandstats")["cmdstat_mget"]["calls"] if raw.exists(keys[0]) else 0
-    found = await asyncio.gather(*(cache.remote(key) for key in keys))
+    found = await asyncio.gather(*(cache.find(key) for key in keys))
     assert found == [QUOTE] * 100
     assert raw.info("commandstats")["cmdstat_mget"]["calls"] - before <= 2
 
@@ -92,7 +91,7 @@ async def test_values_expire(raw: Redis, cache: PriceCache) -> None:
 )
 async def test_garbage_is_a_miss(cache: PriceCache, raw: Redis, poison: bytes) -> None:
     raw.set(KEY, poison)
-    assert await cache.remote(KEY) is None
+    assert await cache.find(KEY) is None
 
 
 async def test_a_value_under_a_foreign_key_is_a_miss(cache: PriceCache, raw: Redis) -> None:
@@ -100,45 +99,56 @@ async def test_a_value_under_a_foreign_key_is_a_miss(cache: PriceCache, raw: Red
     await settled(cache)
     other = cache_key("000001-00000000", replace(ROW, product_id="SKU-2"), EMPTY)
     raw.set(other, raw.get(KEY))  # type: ignore[arg-type]
-    assert await cache.remote(other) is None
+    assert await cache.find(other) is None
 
 
 async def test_another_type_of_value_is_a_miss(cache: PriceCache, raw: Redis) -> None:
     raw.lpush(KEY, "a", "b")
-    assert await cache.remote(KEY) is None
+    assert await cache.find(KEY) is None
 
 
 async def test_a_flushed_redis_is_a_miss_and_heals(cache: PriceCache, raw: Redis) -> None:
     cache.keep(KEY, QUOTE)
     await settled(cache)
     raw.flushall()
-    assert await cache.remote(KEY) is None
+    assert await cache.find(KEY) is None
     cache.keep(KEY, QUOTE)
     await settled(cache)
-    assert await cache.remote(KEY) == QUOTE
+    assert await cache.find(KEY) == QUOTE
 
 
-async def test_the_worker_tier_forgets_in_time() -> None:
+async def test_without_a_redis_nothing_is_found() -> None:
+    cache = PriceCache(None, ttl_seconds=10, timeout_seconds=0.02)
+    cache.keep(KEY, QUOTE)
+    assert await cache.find(KEY) is None
+    await cache.close()
+
+
+def test_the_worker_tier_forgets_in_time_and_keeps_the_latest_used() -> None:
     now = [0.0]
-    cache = PriceCache(None, ttl_seconds=10, timeout_seconds=0.02, clock=lambda: now[0])
-    cache.keep(KEY, QUOTE)
+    cache: WorkerCache[str] = WorkerCache(ttl_seconds=10, max_entries=2, clock=lambda: now[0])
+    cache.keep("a", "A")
     now[0] = 9.0
-    assert cache.local(KEY) == QUOTE
+    assert cache.get("a") == "A"
     now[0] = 11.0
-    assert cache.local(KEY) is None
-    cache.keep(KEY, QUOTE)
+    assert cache.get("a") is None
+    for key in ("a", "b"):
+        cache.keep(key, key.upper())
+    assert cache.get("a") == "A"
+    cache.keep("c", "C")
+    assert [cache.get(key) for key in ("a", "b", "c")] == ["A", None, "C"]
+    assert len(cache) == 2
     cache.forget()
-    assert cache.local(KEY) is None
-    assert await cache.remote(KEY) is None
+    assert cache.get("a") is None
 
 
 async def test_a_redis_that_is_gone_costs_little_and_opens_the_breaker(tmp_path: Path) -> None:
     cache = PriceCache.at(f"unix://{tmp_path}/nothing.sock", ttl_seconds=60, timeout_ms=20)
     for _ in range(FAILURES_TO_OPEN):
         assert cache.breaker.allows
-        assert await cache.remote(KEY) is None
+        assert await cache.find(KEY) is None
     assert not cache.breaker.allows
-    assert await cache.remote(KEY) is None
+    assert await cache.find(KEY) is None
     await cache.close()
 
 
@@ -151,12 +161,11 @@ async def test_a_stopped_redis_opens_the_breaker_and_heals(tmp_path: Path) -> No
         await settled(cache)
         os.kill(pid, signal.SIGSTOP)
         try:
-            answers = [await cache.remote(KEY) for _ in range(20)]
+            answers = [await cache.find(KEY) for _ in range(20)]
         finally:
             os.kill(pid, signal.SIGCONT)
         assert answers == [None] * 20
         assert not cache.breaker.allows
-        cache.breaker.open_until = 0.0
         assert await _eventually(cache) == QUOTE
         assert cache.breaker.failures == 0
         await cache.close()
@@ -165,25 +174,24 @@ async def test_a_stopped_redis_opens_the_breaker_and_heals(tmp_path: Path) -> No
 async def _eventually(cache: PriceCache) -> Quote | None:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        found = await cache.remote(KEY)
+        found = await cache.find(KEY)
         if found is not None:
             return found
         await asyncio.sleep(0.05)
     return None
 
 
-def test_the_breaker_opens_pauses_and_tries_again() -> None:
-    now = [100.0]
-    breaker = Breaker(lambda: now[0])
+def test_the_breaker_opens_after_failures_in_a_row() -> None:
+    breaker = Breaker()
+    for _ in range(FAILURES_TO_OPEN - 1):
+        breaker.failed()
+    breaker.succeeded()
     for _ in range(FAILURES_TO_OPEN):
         assert breaker.allows
         breaker.failed()
     assert not breaker.allows
-    now[0] += OPEN_SECONDS
-    assert breaker.allows
     breaker.failed()
     assert not breaker.allows
-    now[0] += OPEN_SECONDS
     breaker.succeeded()
     assert breaker.allows
     assert breaker.failures == 0
