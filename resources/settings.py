@@ -21,12 +21,12 @@ from pricing_assets.core.price_parameters import (
     PriceTableParameters,
     SellThroughParameters,
 )
+from pricing_assets.core.scale_parameters import OrchestrationParameters, SparkParameters
 from pricing_assets.core.serving_parameters import AuditParameters, ServingParameters
 from pricing_assets.core.settings import (
     ElasticityParameters,
     GateParameters,
     IngestionParameters,
-    OrchestrationParameters,
     PricingSettings,
 )
 
@@ -79,6 +79,10 @@ class OrchestrationConfig(dg.Config, OrchestrationParameters):
     """``orchestration`` in the launchpad; the executor itself is chosen when code is loaded."""
 
 
+class SparkConfig(dg.Config, SparkParameters):
+    """``spark`` in the launchpad."""
+
+
 class SettingsResource(dg.ConfigurableResource, PricingSettings):
     """All settings of a home; ``settings()`` gives the core model back.
 
@@ -101,6 +105,7 @@ class SettingsResource(dg.ConfigurableResource, PricingSettings):
     serving: ServingConfig = Field(default_factory=ServingConfig)
     audit: AuditConfig = Field(default_factory=AuditConfig)
     orchestration: OrchestrationConfig = Field(default_factory=OrchestrationConfig)
+    spark: SparkConfig = Field(default_factory=SparkConfig)
 
     @classmethod
     def of(cls, settings: PricingSettings) -> SettingsResource:
@@ -135,7 +140,7 @@ def _with_defaults(section: type[dg.Config], values: Parameters) -> type[dg.Conf
     fields: dict[str, Any] = {}
     for name, field in section.model_fields.items():
         given = copy(field)
-        given.default = getattr(values, name)
+        given.default, given.default_factory = getattr(values, name), None
         fields[name] = (field.annotation, given)
     return create_model(section.__name__, __base__=section, __doc__=section.__doc__, **fields)
 

@@ -14,15 +14,10 @@ from numpy.typing import NDArray
 
 from pricing_assets.core.currency import currency_exponent
 from pricing_assets.core.errors import InputError, UnknownProductError
-from pricing_assets.core.guardrails import (
-    PriceBounds,
-    Rule,
-    candidate_prices,
-    enforce,
-    price_bounds,
-    sentence,
-)
+from pricing_assets.core.guardrails import PriceBounds, enforce, price_bounds
+from pricing_assets.core.price_endings import candidate_prices
 from pricing_assets.core.price_parameters import Objective
+from pricing_assets.core.price_rules import Rule, sentence
 from pricing_assets.core.settings import PricingSettings
 from serving.context import Context
 from serving.live_demand import CurveRow

@@ -11,8 +11,9 @@ import pytest
 from pricing_assets.core.evaluation.report import evaluation_numbers, reason_codes
 from pricing_assets.core.evaluation.report_page import evaluation_html
 from pricing_assets.core.evaluation.truth import TruthComparison, compare_with_truth
-from pricing_assets.core.guardrails import candidate_prices, price_bounds
+from pricing_assets.core.guardrails import price_bounds
 from pricing_assets.core.market import Market, MarketParameters, simulate_market
+from pricing_assets.core.price_endings import candidate_prices
 from pricing_assets.core.price_parameters import PriceTableParameters
 from pricing_assets.core.price_table import build_price_table
 from pricing_assets.core.settings import PricingSettings

@@ -7,17 +7,10 @@ from hypothesis import strategies as st
 
 from pricing_assets.core.currency import currency_exponent, to_major
 from pricing_assets.core.errors import GuardRailError
-from pricing_assets.core.guardrails import (
-    ENDINGS,
-    CandidatePrices,
-    PriceBounds,
-    Rule,
-    candidate_prices,
-    enforce,
-    price_bounds,
-    sentence,
-)
+from pricing_assets.core.guardrails import PriceBounds, enforce, price_bounds
+from pricing_assets.core.price_endings import ENDINGS, CandidatePrices, candidate_prices
 from pricing_assets.core.price_parameters import GuardRailParameters
+from pricing_assets.core.price_rules import Rule, sentence
 from pricing_assets.core.settings import PricingSettings
 
 TINY = 1e-9

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pricing_assets.core.guardrails import CandidatePrices, PriceBounds, Rule, sentence
+from pricing_assets.core.guardrails import PriceBounds
+from pricing_assets.core.price_endings import CandidatePrices
+from pricing_assets.core.price_rules import Rule, sentence
 from pricing_assets.core.settings import PricingSettings
 
 Floats = NDArray[np.float64]

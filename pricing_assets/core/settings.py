@@ -20,6 +20,7 @@ from pricing_assets.core.price_parameters import (
     PriceTableParameters,
     SellThroughParameters,
 )
+from pricing_assets.core.scale_parameters import OrchestrationParameters, SparkParameters
 from pricing_assets.core.serving_parameters import AuditParameters, ServingParameters
 
 
@@ -118,18 +119,6 @@ class GateParameters(Parameters):
     )
 
 
-class OrchestrationParameters(Parameters):
-    """How Dagster executes the steps of a run."""
-
-    executor: Literal["in_process", "multiprocess"] = Field(
-        "in_process",
-        description="A process for each step costs seconds a step; choose it for isolation.",
-    )
-    max_concurrent: int = Field(
-        2, ge=1, le=256, description="Steps at a time with the multiprocess executor."
-    )
-
-
 class PricingSettings(Parameters):
     """All settings of a home; every key has a default."""
 
@@ -159,6 +148,7 @@ class PricingSettings(Parameters):
     serving: ServingParameters = Field(default_factory=ServingParameters)
     audit: AuditParameters = Field(default_factory=AuditParameters)
     orchestration: OrchestrationParameters = Field(default_factory=OrchestrationParameters)
+    spark: SparkParameters = Field(default_factory=SparkParameters)
 
     @property
     def decision_days(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pricing_assets.core.guardrails import Rule
+from pricing_assets.core.price_rules import Rule
 from pricing_assets.core.settings import PricingSettings
 
 OWN_DATA = 2 / 3

@@ -17,7 +17,8 @@ import pandas as pd
 
 from pricing_assets.core.evaluation.report_drivers import largest_drivers
 from pricing_assets.core.evaluation.truth import TruthComparison
-from pricing_assets.core.guardrails import RULES_VERSION, Rule
+from pricing_assets.core.guardrails import RULES_VERSION
+from pricing_assets.core.price_rules import Rule
 from pricing_assets.core.settings import PricingSettings
 
 ALL_ORIGINS = "all"

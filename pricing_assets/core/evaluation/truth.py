@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from pricing_assets.core.currency import to_major
 from pricing_assets.core.demand import Z90
-from pricing_assets.core.guardrails import candidate_prices, price_bounds
+from pricing_assets.core.guardrails import price_bounds
 from pricing_assets.core.market import Market
+from pricing_assets.core.price_endings import candidate_prices
 from pricing_assets.core.settings import PricingSettings
 
 Floats = NDArray[np.float64]
