@@ -21,10 +21,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pricing_assets.core.expected_sales import objective_margin
-from pricing_assets.core.guardrails import PriceBounds, Rule, candidate_prices, sentence
+from pricing_assets.core.guardrails import PriceBounds
+from pricing_assets.core.price_endings import candidate_prices
 from pricing_assets.core.price_parameters import Objective
+from pricing_assets.core.price_rules import Rule, sentence
 from pricing_assets.core.settings import PricingSettings
+from pricing_assets.core.unit_worth import needs_cost, unit_worth
 from serving.context import WEEKDAYS, Context
 from serving.live_demand import LiveDemand
 from serving.quote import (
@@ -177,13 +179,20 @@ class _LiveQuote:
     def _best(
         self, minor: Minors, *, objective: Objective, cost: float, rival: bool = False
     ) -> int | None:
-        """The best of ``minor``; None where profit is asked and no cost is known."""
+        """The best of ``minor``; None where profit is weighed and no cost is known."""
         prices = self._major(minor)
-        if objective == "profit" and not np.isfinite(cost):
+        settings = self.settings.model_copy(update={"objective": objective})
+        if needs_cost(settings) and not np.isfinite(cost):
             return None
-        margin = objective_margin(prices, unit_cost=np.asarray(cost), objective=objective)
+        worth = unit_worth(
+            unit_cost=np.asarray(cost),
+            current_price=np.asarray(self.row.current_price),
+            settings=settings,
+        )
         with np.errstate(divide="ignore"):
-            value = np.log(np.maximum(margin, 0.0)) + self.demand.log_units(prices, rival=rival)
+            value = np.log(np.maximum(worth.at(prices), 0.0)) + self.demand.log_units(
+                prices, rival=rival
+            )
         return int(minor[np.argmax(value)])
 
     def _published_prices(self) -> Minors:

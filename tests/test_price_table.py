@@ -19,6 +19,7 @@ from pricing_assets.core.price_parameters import GuardRailParameters, PriceTable
 from pricing_assets.core.price_table import STAMP_COLUMNS, build_price_table
 from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS, PRICE_TABLE_COLUMNS
+from pricing_assets.core.unit_worth import UnitWorth, unit_worth
 
 TINY = 1e-9
 ANY_ENDING = GuardRailParameters(price_ending="none")
@@ -80,6 +81,14 @@ def row_of(parameters: PricingSettings | None = None, **changes) -> pd.Series:
 def curves_of(n: int = 1, **changes) -> DemandCurves:
     frame = frames(n, **changes)[0]
     return DemandCurves(**{k: frame[k].to_numpy(float) for k in DemandCurves.__slots__})
+
+
+def worth_of(objective: str, cost: float) -> UnitWorth:
+    return unit_worth(
+        unit_cost=np.array([cost]),
+        current_price=np.array([10.0]),
+        settings=PricingSettings(objective=objective),
+    )
 
 
 def draws(curves: DemandCurves, price: float, count: int = 400_000) -> np.ndarray:
@@ -173,9 +182,8 @@ def test_the_chosen_price_is_the_brute_force_best_of_the_safe_ones(
             curves,
             price=np.array([[minor / 100]]),
             baseline=np.array([rounded / 100]),
-            unit_cost=np.array([cost]),
+            worth=worth_of(objective, cost),
             available=available,
-            objective=objective,
         )[0, 0]
 
     safe = [value(p) for p in allowed if risk(p) <= parameters.price_table.hold_above_p_worse]
@@ -532,9 +540,8 @@ def test_probability_worse_is_the_share_of_draws_that_are_worse(price, stock, ob
         curves,
         price=np.array([[price]]),
         baseline=np.array([10.0]),
-        unit_cost=np.array([cost]),
+        worth=worth_of(objective, cost),
         available=np.array([stock]),
-        objective=objective,
     )[0, 0]
     if objective == "market_share":
         assert np.mean(gain < 0) - 0.006 <= exact <= np.mean(gain <= 0) + 0.006
@@ -557,9 +564,8 @@ def test_uplift_interval_matches_the_draws(price, stock, reference) -> None:
         curves,
         price=np.array([price]),
         baseline=np.array([10.0]),
-        unit_cost=np.array([5.0]),
+        worth=worth_of("profit", 5.0),
         available=np.array([stock]),
-        objective="profit",
     )
     expected = np.quantile(gain, [0.05, 0.95])
     np.testing.assert_allclose([low[0], high[0]], expected, atol=0.06 * np.ptp(expected))
@@ -575,8 +581,7 @@ def test_prices_below_cost_compare_by_their_loss(price, baseline, cost, expected
             curves_of(),
             price=np.array([[price]]),
             baseline=np.array([baseline]),
-            unit_cost=np.array([cost]),
+            worth=worth_of("profit", cost),
             available=np.array([stock]),
-            objective="profit",
         )
         assert worse[0, 0] == expected

@@ -48,7 +48,7 @@ def sales_panel(
     }
     chosen = settings.settings()
     panel = build_panel(tables, chosen)
-    require_costs(panel.unit_cost, objective=chosen.objective)
+    require_costs(panel.unit_cost, settings=chosen)
     context.add_output_metadata(_metadata(panel))
     return panel
 

@@ -42,13 +42,14 @@ def demand_curve_frame(
         plan: what the forecast assumed of prices and promotions.
         forecast: (S, H) demand at the plan.
         elasticities: S rows in the panel's order, from ``estimate_elasticities``.
-        settings: gives the largest diversion to substitutes; the horizon is the forecast's.
+        settings: gives the largest diversion to substitutes, and the days until stock must be
+            sold; the horizon is the forecast's.
         total_cv: (S,) relative error of the horizon's total from walk-forward; else it is taken
             from the forecast's own quantiles.
 
     Returns:
-        Columns of ``tables.DEMAND_CURVE_COLUMNS``; units are over the whole horizon at the
-        current price without promotion.
+        Columns of ``tables.DEMAND_CURVE_COLUMNS``; units are over the days of the decision at
+        the current price without promotion.
     """
     current = panel.current_price()
     mean = np.minimum(elasticities["own_price_elasticity"].to_numpy(float), LARGEST_ELASTICITY)
@@ -56,6 +57,7 @@ def demand_curve_frame(
     lift = np.maximum(elasticities["promo_lift"].to_numpy(float), 1e-3)
     low, high = _support(panel)
     units = _units_at_reference(plan, forecast, current, mean, curvature, lift)
+    units = units[:, : _periods(panel, settings)].sum(axis=1)
     cross = _cross_elasticity(panel, elasticities, low, high)
     frame = pd.DataFrame(
         {
@@ -100,12 +102,17 @@ def _units_at_reference(
     curvature: Floats,
     lift: Floats,
 ) -> Floats:
-    """Units over the horizon at the current price, planned prices and promotions taken out."""
+    """Units a period at the current price, planned prices and promotions taken out, (S, H)."""
     ratio = np.where(plan.price > 0, plan.price, np.nan) / current[:, None]
     ratio = np.nan_to_num(ratio, nan=1.0)
     step = box_cox_step(ratio, np.broadcast_to(curvature[:, None], ratio.shape))
     moved = np.exp(mean[:, None] * step) * np.where(plan.promo > 0, lift[:, None], 1.0)
-    return np.asarray((forecast.mean / moved).sum(axis=1))
+    return np.asarray(forecast.mean / moved)
+
+
+def _periods(panel: Panel, settings: PricingSettings) -> int:
+    """Periods that sales are counted over: the whole horizon, or those until stock must be sold."""
+    return max(1, -(-settings.decision_days // panel.period_days))
 
 
 def _relative_error(forecast: Forecast) -> Floats:

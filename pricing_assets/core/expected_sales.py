@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from pricing_assets.core.demand import DemandCurves
-from pricing_assets.core.price_parameters import Objective
+from pricing_assets.core.unit_worth import UnitWorth
 
 Floats = NDArray[np.float64]
 
@@ -30,13 +30,6 @@ LEVEL_NODES = 24
 """Equally probable demand levels of an uplift interval."""
 STOCK_NODES = 16
 """Midpoint nodes of the one-dimensional integral under a stock."""
-
-
-def objective_margin(price: Floats, *, unit_cost: Floats, objective: Objective) -> Floats:
-    """What one sold unit adds to the objective: p - c, p, or 1; the shape of ``price``."""
-    if objective == "profit":
-        return np.asarray(price - unit_cost)
-    return np.asarray(price) if objective == "revenue" else np.ones_like(price)
 
 
 def expected_sales(curves: DemandCurves, *, price: Floats, available: Floats) -> Floats:
@@ -77,44 +70,44 @@ def probability_worse(
     *,
     price: Floats,
     baseline: Floats,
-    unit_cost: Floats,
+    worth: UnitWorth,
     available: Floats,
-    objective: Objective,
     spillover: Floats | None = None,
 ) -> Floats:
     """Posterior probability that ``price`` gives less of the objective than ``baseline``, (n, k).
 
     Where stock does not cap sales, the level of demand cancels and the probability is the normal
     tail of ``DemandCurves.probability_less``. Under a stock, the dearer price is worse iff
-    D_hi / D_lo < rho and D_hi < rho A, rho the ratio of the unit margins: a normal tail times the
-    mean of another over STOCK_NODES midpoints. For market_share stock is left out, which is an
-    upper bound (a tie counts as worse).
+    D_hi / D_lo < rho and D_hi < rho A, rho < 1 the ratio of what units are worth: a normal tail
+    times the mean of another over STOCK_NODES midpoints. At rho >= 1 (a unit is worth no more at
+    the dearer price, as where only units count) stock is left out, an upper bound: a tie counts
+    as worse.
 
     Args:
         curves: n rows.
         price: (n, k) currency units.
         baseline: (n,) currency units.
-        unit_cost: (n,) currency units; not read unless the objective is profit.
+        worth: of a sold unit, n rows; its total is the objective whose loss is meant.
         available: (n,) units, infinite where stock does not cap sales.
-        objective: whose loss is meant; market_share counts units.
         spillover: (n, k) what substitutes gain when the price leaves the baseline; it counts as
             a lower unit margin at the baseline, at its expected sales. None is no substitutes.
     """
     base = baseline[:, None]
-    margin = objective_margin(price, unit_cost=unit_cost[:, None], objective=objective)
-    worth = objective_margin(base, unit_cost=unit_cost[:, None], objective=objective)
+    margin, base_margin = worth.at(price), worth.at(base)
     if spillover is not None:
         sales = expected_sales(curves, price=base, available=available)
-        worth = worth - spillover / np.maximum(sales, _TINY)
-    worse = curves.probability_less(price=price, baseline=base, margin=margin, base_margin=worth)
+        base_margin = base_margin - spillover / np.maximum(sales, _TINY)
+    worse = curves.probability_less(
+        price=price, baseline=base, margin=margin, base_margin=base_margin
+    )
     capped = np.isfinite(available)
-    if capped.any() and objective != "market_share":
+    if capped.any():
         worse[capped] = _worse_under_stock(
             select(curves, capped),
             price=price[capped],
             baseline=base[capped],
             margin=margin[capped],
-            base_margin=np.broadcast_to(worth, price.shape)[capped],
+            base_margin=np.broadcast_to(base_margin, price.shape)[capped],
             available=available[capped, None],
         )
     return worse
@@ -125,9 +118,8 @@ def uplift_interval(
     *,
     price: Floats,
     baseline: Floats,
-    unit_cost: Floats,
+    worth: UnitWorth,
     available: Floats,
-    objective: Objective,
 ) -> tuple[Floats, Floats]:
     """The 5 % and 95 % quantiles of the gain of ``price`` over ``baseline``, each (n,).
 
@@ -144,8 +136,7 @@ def uplift_interval(
     def outcome(at: Floats) -> Floats:
         ratio = np.exp(elasticity * curves.step(at)[:, None])
         units = np.minimum(ratio[:, :, None] * level[:, None, :], available[:, None, None])
-        margin = objective_margin(at, unit_cost=unit_cost, objective=objective)
-        return np.asarray(margin[:, None, None] * units)
+        return np.asarray(worth.at(at)[:, None, None] * units)
 
     gain = (outcome(price) - outcome(baseline)).reshape(len(curves), ELASTICITY_NODES * LEVEL_NODES)
     low, high = np.quantile(gain, [0.05, 0.95], axis=1)
@@ -199,7 +190,8 @@ def _worse_under_stock(
     sigma = np.sqrt(np.maximum(np.log1p(curves.reference_units_cv**2), _TINY))[:, None, None]
     limit = ratio * available / np.maximum(curves.reference_units[:, None], _TINY)
     room = np.log(np.maximum(limit, _TINY))[..., None] - elasticity * curves.step(high)[..., None]
-    dearer_worse = tail * ndtr(room / sigma + sigma / 2).mean(axis=-1)
+    in_stock = np.where(ratio < 1, ndtr(room / sigma + sigma / 2).mean(axis=-1), 1.0)
+    dearer_worse = tail * in_stock
     dearer_worse = np.where(comparable, dearer_worse, 0.0)
     cheaper_worse = np.where(high > low, 1 - dearer_worse, 0.0)
     return np.asarray(np.where(dearer, dearer_worse, cheaper_worse))

@@ -8,11 +8,11 @@ Equation. Over the allowed prices p of product i, its substitutes at their own p
 .. math:: p_i^* = \arg\max_p\; m_i(p)\, E\min(S_i D_i(p), A_i) + H_i (p / p_i)^{\kappa_i}
           \quad\text{subject to}\quad P(\text{less than at } b_i) \le \alpha ,
 
-with m the worth of a unit (p - c for profit, p for revenue, 1 for market share), b the
-least-change price and alpha ``hold_above_p_worse``. Substitutes j of one category and store answer
-each other's prices: :math:`S_i = \prod_{j \ne i} (p_j/p_{0j})^{\kappa_j}`, kappa_j the elasticity
-of every other one's demand to the price of j; H_i is the worth of all substitutes' sales now.
-Products take turns until none moves (coordinate ascent); without substitutes one turn is exact.
+with m the worth of a unit (``core.unit_worth``: p - c for profit), b the least-change price and
+alpha ``hold_above_p_worse``. Substitutes j of one category and store answer each other's prices:
+:math:`S_i = \prod_{j \ne i} (p_j/p_{0j})^{\kappa_j}`, kappa_j the elasticity of every other one's
+demand to the price of j; H_i is the worth of all substitutes' sales now. Products take turns until
+none moves (coordinate ascent); without substitutes one turn is exact.
 A smaller step that is safe is preferred to the best step that is not.
 """
 
@@ -27,16 +27,17 @@ from numpy.typing import NDArray
 from pricing_assets.core.demand import DemandCurves
 from pricing_assets.core.expected_sales import (
     expected_sales,
-    objective_margin,
     probability_worse,
     scaled,
     select,
 )
-from pricing_assets.core.price_parameters import Objective, PriceTableParameters
+from pricing_assets.core.price_parameters import PriceTableParameters
+from pricing_assets.core.unit_worth import UnitWorth
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Indices = NDArray[np.int64]
+Minors = NDArray[np.int64]
 
 CHUNK_CELLS = 1 << 18
 """Products times candidates valued at once; bounds memory whatever the catalogue's size."""
@@ -85,12 +86,14 @@ class PriceFacts:
 
     Attributes:
         unit_cost: currency units, NaN unknown.
+        worth: of a sold unit; the objective is its total.
         available: units that can be sold over the horizon; infinite where replenished.
         changeable: the search may leave the least-change price.
         substitutes: whose prices move each other's demand.
     """
 
     unit_cost: Floats
+    worth: UnitWorth
     available: Floats
     changeable: Flags
     substitutes: Substitutes
@@ -144,10 +147,31 @@ class RowChooser(Protocol):
         *,
         facts: PriceFacts,
         turn: Turn,
-        objective: Objective,
         parameters: PriceTableParameters,
     ) -> PriceChoice:
         """Prices of m rows, all arguments of m rows."""
+        ...
+
+
+class LinkedRails(Protocol):
+    """Rules between products, which bound each price by the present prices of others.
+
+    Rows of one ``group`` may bound each other and never move in one turn; a row that no rule ties
+    has a number of its own.
+    """
+
+    @property
+    def group(self) -> Indices:
+        """(n,) who ties whom."""
+        ...
+
+    @property
+    def exponent(self) -> int:
+        """Decimal places of the minor unit."""
+        ...
+
+    def bounds_for(self, rows: Indices, price_minor: Minors) -> tuple[Minors, Minors]:
+        """Lowest and highest price of ``rows`` (m,) at everyone's present price (n,)."""
         ...
 
 
@@ -156,9 +180,9 @@ def choose_prices(
     candidates: Floats,
     *,
     facts: PriceFacts,
-    objective: Objective,
     parameters: PriceTableParameters,
     chooser: RowChooser | None = None,
+    rails: LinkedRails | None = None,
 ) -> PriceChoice:
     """Search the candidates of n products.
 
@@ -166,32 +190,30 @@ def choose_prices(
         curves: n demand curves, each at the substitutes' reference prices.
         candidates: (n, k) allowed prices, currency units; column 0 is the least-change price,
             against which gain and risk are measured.
-        facts: costs, stock, substitutes, and which rows may change.
-        objective: what is maximised.
+        facts: worth of a unit, stock, substitutes, and which rows may change.
         parameters: risk and least gain.
         chooser: the device's; the NumPy reference, ``choose_rows``, where None.
+        rails: rules between products, which the prices of column 0 obey together.
     """
     choose = choose_rows if chooser is None else chooser
     blank = np.zeros(len(curves))
     found = PriceChoice(candidates[:, 0].copy(), blank.copy(), blank.copy(), blank.copy())
-    linked = facts.substitutes.linked
 
     def take_turn(rows: Indices) -> None:
-        turn = present_turn(curves, found.price, facts=facts, objective=objective)
+        turn = present_turn(curves, found.price, facts=facts)
         for part in chunks(rows, width=candidates.shape[1]):
+            allowed, at_home = _allowed(candidates[part], part, price=found.price, rails=rails)
             chosen = choose(
                 select(curves, part),
-                candidates[part],
+                allowed,
                 facts=some_facts(facts, part),
                 turn=turn.rows(part),
-                objective=objective,
                 parameters=parameters,
             )
-            for name in PriceChoice.__slots__:
-                getattr(found, name)[part] = getattr(chosen, name)
+            _take(found, chosen, part, home=candidates[part, 0], at_home=at_home)
 
-    take_turn(np.flatnonzero(~linked))
-    turns = _turns(facts.substitutes.group, linked)
+    free, turns = _turns(facts.substitutes, rails)
+    take_turn(free)
     for _ in range(MAX_SWEEPS):
         before = found.price.copy()
         for rows in turns:
@@ -201,13 +223,11 @@ def choose_prices(
     return found
 
 
-def present_turn(
-    curves: DemandCurves, price: Floats, *, facts: PriceFacts, objective: Objective
-) -> Turn:
+def present_turn(curves: DemandCurves, price: Floats, *, facts: PriceFacts) -> Turn:
     """S and H of all n products at the prices (n,); sales that stock caps gain nothing, so 0."""
     factor = facts.substitutes.demand_factor(np.log(price / curves.reference_price))
     linked = facts.substitutes.linked
-    margin = objective_margin(price, unit_cost=facts.unit_cost, objective=objective)
+    margin = facts.worth.at(price)
     counted = linked & np.isfinite(margin) & ~np.isfinite(facts.available)
     worth = np.zeros(len(curves))
     some = scaled(select(curves, counted), factor[counted])
@@ -221,23 +241,22 @@ def choose_rows(
     *,
     facts: PriceFacts,
     turn: Turn,
-    objective: Objective,
     parameters: PriceTableParameters,
 ) -> PriceChoice:
     """The NumPy reference of ``RowChooser``: value all candidates, take the best safe one."""
     hold = candidates[:, 0]
     curves = scaled(curves, turn.demand_factor)
-    margin = objective_margin(candidates, unit_cost=facts.unit_cost[:, None], objective=objective)
-    own = margin * expected_sales(curves, price=candidates, available=facts.available)
+    own = facts.worth.at(candidates) * expected_sales(
+        curves, price=candidates, available=facts.available
+    )
     spill = spillover(candidates, hold, turn=turn, elasticity=facts.substitutes.elasticity)
     value = own + spill
     worse = probability_worse(
         curves,
         price=candidates,
         baseline=hold,
-        unit_cost=facts.unit_cost,
+        worth=facts.worth,
         available=facts.available,
-        objective=objective,
         spillover=spill,
     )
     base = np.abs(value[:, :1])
@@ -247,8 +266,9 @@ def choose_rows(
     safe = (gain > parameters.min_relative_uplift * base) & free
     safe &= worse <= parameters.hold_above_p_worse
     rows = np.arange(len(hold))
-    picked = np.argmax(np.where(safe, gain, 0.0), axis=1)
-    best = np.argmax(np.where(free, gain, 0.0), axis=1)
+    change = np.abs(candidates - candidates[:, :1])
+    picked = _first(np.where(safe, gain, 0.0), change=change, rounding=ROUNDING * base)
+    best = _first(np.where(free, gain, 0.0), change=change, rounding=ROUNDING * base)
     scale = np.where(base[:, 0] == 0, np.nan, base[:, 0])
     return PriceChoice(
         price=candidates[rows, picked],
@@ -258,6 +278,12 @@ def choose_rows(
     )
 
 
+def _first(gain: Floats, *, change: Floats, rounding: Floats) -> Indices:
+    """(m,) place of the largest gain (m, k); of equal ones that which changes least."""
+    near = gain >= gain.max(axis=1, keepdims=True) - rounding
+    return np.argmin(np.where(near, change, np.inf), axis=1)
+
+
 def spillover(price: Floats, baseline: Floats, *, turn: Turn, elasticity: Floats) -> Floats:
     """What substitutes gain when the price leaves the baseline, (n, k) from prices (n, k)."""
     kappa, now = elasticity[:, None], turn.price[:, None]
@@ -265,15 +291,60 @@ def spillover(price: Floats, baseline: Floats, *, turn: Turn, elasticity: Floats
     return np.asarray(turn.others[:, None] * moved)
 
 
-def _turns(group: Indices, linked: Flags) -> list[Indices]:
-    """Rows that may move at once, in order: one of each group, or a batch of a large one."""
-    rows = np.flatnonzero(linked)
-    order = rows[np.argsort(group[rows], kind="stable")]
-    start = np.r_[True, group[order][1:] != group[order][:-1]] if order.size else np.zeros(0, bool)
-    first = np.flatnonzero(start)
-    position = np.arange(order.size) - np.repeat(first, np.diff(np.r_[first, order.size]))
-    turn = position % MAX_TURNS
-    return [order[turn == number] for number in range(int(turn.max()) + 1)] if order.size else []
+def _allowed(
+    candidates: Floats, rows: Indices, *, price: Floats, rails: LinkedRails | None
+) -> tuple[Floats, Flags]:
+    """Candidates (m, k) that the rules between products allow now; (m,) column 0 is one.
+
+    One that is not allowed becomes the least-change price, which gains nothing.
+    """
+    if rails is None:
+        return candidates, np.ones(len(rows), dtype=bool)
+    scale = 10.0**rails.exponent
+    low, high = rails.bounds_for(rows, np.rint(price * scale).astype(np.int64))
+    minor = np.rint(candidates * scale)
+    inside = (minor >= low[:, None]) & (minor <= high[:, None])
+    return np.where(inside, candidates, candidates[:, :1]), inside[:, 0]
+
+
+def _take(
+    found: PriceChoice, chosen: PriceChoice, rows: Indices, *, home: Floats, at_home: Flags
+) -> None:
+    """Write the choice of the rows into ``found``, all (m,).
+
+    The least-change price ``home`` may be closed once others have moved; a row that would go back
+    to it then stays at its present price, which is always allowed.
+    """
+    stays = ~at_home & (chosen.price == home)
+    price = np.where(stays, found.price[rows], chosen.price)
+    for name in PriceChoice.__slots__:
+        getattr(found, name)[rows] = price if name == "price" else getattr(chosen, name)
+
+
+def _turns(substitutes: Substitutes, rails: LinkedRails | None) -> tuple[Indices, list[Indices]]:
+    """Rows that no other's price touches; then who may move at once, in order.
+
+    Of substitutes one of each group moves, or a batch of a large one; of rows that a rule ties
+    together never two.
+    """
+    linked = substitutes.linked
+    tied = np.zeros_like(linked) if rails is None else np.bincount(rails.group)[rails.group] > 1
+    rows = np.flatnonzero(linked | tied)
+    turn = np.where(linked[rows], _rank(substitutes.group[rows]) % MAX_TURNS, 0)
+    if rails is not None:
+        shared = np.where(tied, rails.group, rails.group.max(initial=0) + 1 + np.arange(len(tied)))
+        pair = np.unique(np.stack([turn, shared[rows]]), axis=1, return_inverse=True)[1]
+        turn = turn * (1 + _rank(pair).max(initial=0)) + _rank(pair)
+    return np.flatnonzero(~(linked | tied)), [rows[turn == one] for one in np.unique(turn)]
+
+
+def _rank(group: Indices) -> Indices:
+    """(m,) how many earlier rows are of the same group."""
+    order = np.argsort(group, kind="stable")
+    start = np.flatnonzero(np.r_[True, np.diff(group[order]) != 0]) if len(group) else order
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(group)) - np.repeat(start, np.diff(np.r_[start, len(group)]))
+    return rank
 
 
 def chunks(rows: Indices, *, width: int) -> list[Indices]:
@@ -287,6 +358,7 @@ def some_facts(facts: PriceFacts, rows: Indices) -> PriceFacts:
     substitutes = Substitutes(facts.substitutes.group[rows], facts.substitutes.elasticity[rows])
     return PriceFacts(
         unit_cost=facts.unit_cost[rows],
+        worth=facts.worth.rows(rows),
         available=facts.available[rows],
         changeable=facts.changeable[rows],
         substitutes=substitutes,

@@ -7,6 +7,8 @@ The search is ``core.price_search``, bounds and endings ``core.guardrails``, exp
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -21,17 +23,11 @@ from pricing_assets.core.expected_sales import (
     select,
     uplift_interval,
 )
-from pricing_assets.core.guardrails import (
-    CandidatePrices,
-    PriceBounds,
-    Rule,
-    candidate_prices,
-    enforce,
-    price_bounds,
-)
+from pricing_assets.core.guardrails import PriceBounds, enforce, price_bounds
 from pricing_assets.core.price_confidence import confidence
-from pricing_assets.core.price_parameters import Objective
+from pricing_assets.core.price_endings import CandidatePrices, candidate_prices
 from pricing_assets.core.price_reasons import PricedRows, reasons
+from pricing_assets.core.price_rules import Rule
 from pricing_assets.core.price_search import (
     CHUNK_CELLS,
     PriceFacts,
@@ -43,6 +39,7 @@ from pricing_assets.core.price_search import (
 )
 from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.tables import PRICE_TABLE_COLUMNS
+from pricing_assets.core.unit_worth import UnitWorth, needs_cost, unit_worth
 
 Floats = NDArray[np.float64]
 Minors = NDArray[np.int64]
@@ -52,21 +49,21 @@ STAMP_COLUMNS = ("table_version", "model_version", "data_version", "valid_from",
 """Columns of the contract that publication adds."""
 
 
-def require_costs(unit_cost: Floats, *, objective: Objective) -> None:
-    """Refuse a profit objective without any cost; ask early, before the models are trained.
+def require_costs(unit_cost: Floats, *, settings: PricingSettings) -> None:
+    """Refuse an objective that weighs profit without any cost; ask before models are trained.
 
     Args:
         unit_cost: of every product, any shape, currency units; NaN unknown.
-        objective: what a price maximises.
+        settings: give the objective.
 
     Raises:
-        MissingCostError: the objective is profit and every cost is unknown.
+        MissingCostError: the objective weighs profit and every cost is unknown.
     """
-    if objective == "profit" and unit_cost.size and np.isnan(unit_cost).all():
+    if needs_cost(settings) and unit_cost.size and np.isnan(unit_cost).all():
         raise MissingCostError(
-            "the objective is profit, but no product has a unit cost. Provide one of: a column "
-            "unit_cost in products; a costs table (date, product_id, unit_cost); a mapping of "
-            'your own heading, columns: {products: {unit_cost: "Your heading"}}; or set '
+            f"the objective is {settings.objective}, but no product has a unit cost. Provide one "
+            "of: a column unit_cost in products; a costs table (date, product_id, unit_cost); a "
+            'mapping of your own heading, columns: {products: {unit_cost: "Your heading"}}; or set '
             "objective: revenue"
         )
 
@@ -105,7 +102,7 @@ def build_price_table(
         GuardRailError: never, unless a rule is broken by this module itself.
     """
     frame = curves_with_facts(curve_frame, panel_facts)
-    require_costs(_floats(frame, "unit_cost"), objective=settings.objective)
+    require_costs(_floats(frame, "unit_cost"), settings=settings)
     bounds = price_bounds(
         current_price=_floats(frame, "current_price"),
         unit_cost=_floats(frame, "unit_cost"),
@@ -143,16 +140,19 @@ def usable_curves(frame: pd.DataFrame) -> tuple[DemandCurves, Flags]:
 
 
 def price_facts(
-    frame: pd.DataFrame, *, bounds: PriceBounds, usable: Flags, objective: Objective
+    frame: pd.DataFrame, *, bounds: PriceBounds, usable: Flags, settings: PricingSettings
 ) -> PriceFacts:
-    """Cost, stock (where it is not replenished) and whether each row's price may change."""
+    """Cost, worth, stock (where it is not replenished) and whether each price may change."""
     refused = bounds.refusal != Rule.NONE
     cost = np.where(refused, np.nan, _floats(frame, "unit_cost"))
     restocked = frame["replenished"].isin([True]) | frame["replenished"].isna()
     on_hand = np.where(restocked, np.nan, _floats(frame, "on_hand"))
-    known = ~np.isnan(cost) | (objective != "profit")
+    current = _floats(frame, "current_price")
+    worth = unit_worth(unit_cost=cost, current_price=current, settings=settings)
+    known = np.isfinite(worth.intercept)
     return PriceFacts(
         unit_cost=cost,
+        worth=worth,
         available=np.where(np.isfinite(on_hand), np.maximum(on_hand, 0), np.inf),
         changeable=usable & known & ~refused & bounds.priceable,
         substitutes=_substitutes(frame, usable=usable),
@@ -184,12 +184,11 @@ def _priced(
 ) -> pd.DataFrame:
     """Choose, check, value and explain the price of every row."""
     curves, usable = usable_curves(frame)
-    facts = price_facts(frame, bounds=bounds, usable=usable, objective=settings.objective)
+    facts = price_facts(frame, bounds=bounds, usable=usable, settings=settings)
     choice = choose_prices(
         curves,
         to_major(np.maximum(found.prices, 1), exponent=bounds.exponent),
         facts=facts,
-        objective=settings.objective,
         parameters=settings.price_table,
         chooser=chooser,
     )
@@ -197,14 +196,14 @@ def _priced(
     minor = np.rint(to_minor(choice.price, exponent=bounds.exponent)).astype(np.int64)
     enforce(minor[ready], bounds.rows(ready))
     outcome, spilled = _outcome(
-        curves, price=choice.price, bounds=bounds, facts=facts, usable=usable, settings=settings
+        curves, price=choice.price, bounds=bounds, facts=facts, usable=usable
     )
     rows = PricedRows(
         minor=np.where(ready, minor, 0),
         bounds=bounds,
         found=found,
         usable=usable,
-        cost_missing=np.isnan(facts.unit_cost) & (settings.objective == "profit"),
+        cost_missing=np.isnan(facts.unit_cost) & needs_cost(settings),
         available=facts.available,
         best_price=choice.best_price,
         best_p_worse=choice.best_p_worse,
@@ -221,13 +220,13 @@ def _outcome(
     bounds: PriceBounds,
     facts: PriceFacts,
     usable: Flags,
-    settings: PricingSettings,
 ) -> tuple[dict[str, Floats], Floats]:
     """Expected results by column, and what substitutes gain of the objective, (n,)."""
     baseline = to_major(np.maximum(bounds.current, 1), exponent=bounds.exponent)
     both = np.stack([price, baseline], axis=1)
-    factor, profit_gain = _spilled(curves, price, baseline, facts=facts, objective="profit")
-    gain = _spilled(curves, price, baseline, facts=facts, objective=settings.objective)[1]
+    factor, gain = _spilled(curves, price, baseline, facts=facts)
+    profit_facts = replace(facts, worth=_profit(facts))
+    profit_gain = _spilled(curves, price, baseline, facts=profit_facts)[1]
     curves = scaled(curves, factor)
     known = usable & bounds.priceable
     sales = expected_sales(curves, price=both, available=facts.available)
@@ -237,12 +236,11 @@ def _outcome(
         curves,
         price=price[:, None],
         baseline=baseline,
-        unit_cost=facts.unit_cost,
+        worth=facts.worth,
         available=facts.available,
-        objective=settings.objective,
         spillover=gain[:, None],
     )[:, 0]
-    weighed = ~np.isnan(facts.unit_cost) | (settings.objective != "profit") | (price == baseline)
+    weighed = ~np.isnan(facts.worth.intercept) | (price == baseline)
     low, high = _interval(curves, price=price, baseline=baseline, facts=facts)
     columns = {
         "expected_units": sales[:, 0],
@@ -256,16 +254,16 @@ def _outcome(
     return columns, gain
 
 
+def _profit(facts: PriceFacts) -> UnitWorth:
+    """Profit as the worth of a unit, whatever the objective."""
+    return UnitWorth(slope=np.ones_like(facts.unit_cost), intercept=facts.unit_cost)
+
+
 def _spilled(
-    curves: DemandCurves,
-    price: Floats,
-    baseline: Floats,
-    *,
-    facts: PriceFacts,
-    objective: Objective,
+    curves: DemandCurves, price: Floats, baseline: Floats, *, facts: PriceFacts
 ) -> tuple[Floats, Floats]:
     """Demand factor of the substitutes' prices, and what they gain by this price, (n,) each."""
-    turn = present_turn(curves, price, facts=facts, objective=objective)
+    turn = present_turn(curves, price, facts=facts)
     elasticity = facts.substitutes.elasticity
     gain = spillover(price[:, None], baseline, turn=turn, elasticity=elasticity)[:, 0]
     return turn.demand_factor, gain
@@ -284,9 +282,8 @@ def _interval(
             select(curves, part),
             price=price[part],
             baseline=baseline[part],
-            unit_cost=facts.unit_cost[part],
+            worth=_profit(facts).rows(part),
             available=facts.available[part],
-            objective="profit",
         )
     return low, high
 
@@ -333,7 +330,7 @@ def _frame(
             "own_price_elasticity_sd": _floats(frame, "elasticity_sd"),
             "confidence": trust,
             "objective": settings.objective,
-            "horizon_days": settings.horizon_days,
+            "horizon_days": settings.decision_days,
         }
     )
     return table[[name for name in PRICE_TABLE_COLUMNS if name not in STAMP_COLUMNS]]

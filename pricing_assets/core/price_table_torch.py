@@ -16,7 +16,7 @@ import torch
 from pricing_assets.core.demand import DemandCurves
 from pricing_assets.core.errors import InvalidSettingError
 from pricing_assets.core.expected_sales import STOCK_NODES
-from pricing_assets.core.price_parameters import Objective, PriceTableParameters
+from pricing_assets.core.price_parameters import PriceTableParameters
 from pricing_assets.core.price_search import (
     ROUNDING,
     Floats,
@@ -64,27 +64,24 @@ def choose_rows(
     *,
     facts: PriceFacts,
     turn: Turn,
-    objective: Objective,
     parameters: PriceTableParameters,
     device: torch.device,
 ) -> PriceChoice:
     """``price_search.choose_rows`` on ``device``; arguments and result are NumPy."""
     with torch.inference_mode():
-        rows = _Rows.on(device, curves, candidates, facts=facts, turn=turn, objective=objective)
-        value, worse = (
-            rows.value(),
-            rows.probability_worse(counts_units=objective == "market_share"),
-        )
+        rows = _Rows.on(device, curves, candidates, facts=facts, turn=turn)
+        value, worse = rows.value(), rows.probability_worse()
         free = torch.as_tensor(facts.changeable, device=device)[:, None]
         base = value[:, :1].abs()
         gain = value - value[:, :1]
         gain = torch.where(gain.abs() <= ROUNDING * base, 0.0, gain)
         safe = (gain > parameters.min_relative_uplift * base) & free
         safe &= worse <= parameters.hold_above_p_worse
-        best = torch.where(free, gain, 0.0).argmax(dim=1, keepdim=True)
+        change = (rows.price - rows.price[:, :1]).abs()
+        best = _first(torch.where(free, gain, 0.0), change=change, rounding=ROUNDING * base)
         scale = torch.where(base == 0, torch.nan, base)
         found = [
-            torch.where(safe, gain, 0.0).argmax(dim=1),
+            _first(torch.where(safe, gain, 0.0), change=change, rounding=ROUNDING * base)[:, 0],
             best[:, 0],
             worse.gather(1, best)[:, 0],
             (gain.gather(1, best) / scale)[:, 0],
@@ -122,7 +119,6 @@ class _Rows:
         *,
         facts: PriceFacts,
         turn: Turn,
-        objective: Objective,
     ) -> _Rows:
         """Move the rows there, and take what does not depend on the risk."""
         kind = torch.float32 if device.type == "mps" else torch.float64
@@ -135,7 +131,7 @@ class _Rows:
         moved = (price / now) ** kappa - (price[:, :1] / now) ** kappa
         return cls(
             price=price,
-            margin=_margin(price, column(facts.unit_cost), objective),
+            margin=column(facts.worth.slope) * price - column(facts.worth.intercept),
             step=_box_cox_step(price / column(curves.reference_price), column(curves.curvature)),
             units=column(curves.reference_units) * column(turn.demand_factor),
             level_variance=torch.log1p(column(curves.reference_units_cv) ** 2),
@@ -164,7 +160,7 @@ class _Rows:
         limited = below + limit * torch.special.ndtr(-distance - deviation / 2)
         return torch.where(capped, limited, mean)
 
-    def probability_worse(self, *, counts_units: bool) -> torch.Tensor:
+    def probability_worse(self) -> torch.Tensor:
         """P(less of the objective than at column 0), (m, k); see ``probability_worse``."""
         sales = self.sales()[:, :1].clamp_min(_TINY)
         base_margin = self.margin[:, :1] - self.spill / sales
@@ -176,7 +172,7 @@ class _Rows:
         certain = ((self.margin < base_margin) & (self.margin <= 0)).to(tail.dtype)
         worse = torch.where(valid, tail, certain)
         capped = torch.isfinite(self.available[:, 0])
-        if counts_units or not bool(capped.any()):
+        if not bool(capped.any()):
             return worse
         worse[capped] = self._worse_under_stock(capped, base_margin)
         return worse
@@ -203,8 +199,9 @@ class _Rows:
         sigma = self.level_variance[rows].clamp_min(_TINY).sqrt()[..., None]
         limit = ratio * self.available[rows] / self.units[rows].clamp_min(_TINY)
         room = limit.clamp_min(_TINY).log()[..., None] - elasticity * high[..., None]
-        both = tail * torch.special.ndtr(room / sigma + sigma / 2).mean(dim=-1)
-        dearer_worse = torch.where(comparable, both, 0.0)
+        in_stock = torch.special.ndtr(room / sigma + sigma / 2).mean(dim=-1)
+        in_stock = torch.where(ratio < 1, in_stock, 1.0)
+        dearer_worse = torch.where(comparable, tail * in_stock, 0.0)
         cheaper_worse = torch.where(price != base, 1 - dearer_worse, 0.0)
         return torch.where(dearer, dearer_worse, cheaper_worse)
 
@@ -213,10 +210,10 @@ def _presence() -> dict[str, bool]:
     return {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
 
 
-def _margin(price: torch.Tensor, unit_cost: torch.Tensor, objective: Objective) -> torch.Tensor:
-    if objective == "profit":
-        return price - unit_cost
-    return price if objective == "revenue" else torch.ones_like(price)
+def _first(gain: torch.Tensor, *, change: torch.Tensor, rounding: torch.Tensor) -> torch.Tensor:
+    """(m, 1) place of the largest gain (m, k); of equal ones that which changes least."""
+    near = gain >= gain.amax(dim=1, keepdim=True) - rounding
+    return torch.where(near, change, torch.inf).argmin(dim=1, keepdim=True)
 
 
 def _box_cox_step(ratio: torch.Tensor, curvature: torch.Tensor) -> torch.Tensor:

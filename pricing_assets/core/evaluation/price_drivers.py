@@ -25,9 +25,11 @@ from pricing_assets.core.currency import to_major
 from pricing_assets.core.demand import DemandCurves, is_extrapolation
 from pricing_assets.core.evaluation.price_driver_words import driver_sentences
 from pricing_assets.core.evaluation.report import reason_codes
-from pricing_assets.core.expected_sales import expected_sales, objective_margin, scaled, select
-from pricing_assets.core.guardrails import PriceBounds, Rule, candidate_prices, price_bounds
+from pricing_assets.core.expected_sales import expected_sales, scaled, select
+from pricing_assets.core.guardrails import PriceBounds, price_bounds
 from pricing_assets.core.price_confidence import confidence_parts
+from pricing_assets.core.price_endings import candidate_prices
+from pricing_assets.core.price_rules import Rule
 from pricing_assets.core.price_search import (
     PriceFacts,
     Turn,
@@ -92,8 +94,7 @@ class _Catalogue:
         return expected_sales(curves, price=price[:, None], available=available)[:, 0]
 
     def margin(self, price: Floats, rows: Indices) -> Floats:
-        cost = self.facts.unit_cost[rows]
-        return objective_margin(price, unit_cost=cost, objective=self.settings.objective)
+        return self.facts.worth.rows(rows).at(price)
 
     def spilled(self, price: Floats, rows: Indices) -> Floats:
         """What substitutes gain of the objective when the price leaves the current one, (m,)."""
@@ -153,11 +154,11 @@ def _catalogue(
     frame = table[KEY].merge(joined, on=KEY, how="left", validate="one_to_one")
     curves, usable = usable_curves(frame)
     bounds = _bounds(frame, settings)
-    facts = price_facts(frame, bounds=bounds, usable=usable, objective=settings.objective)
+    facts = price_facts(frame, bounds=bounds, usable=usable, settings=settings)
     least = 10.0**-bounds.exponent
     recommended = _floats(table, "recommended_price")
     price = np.where(np.isfinite(recommended), recommended, least)
-    turn = present_turn(curves, price, facts=facts, objective=settings.objective)
+    turn = present_turn(curves, price, facts=facts)
     return _Catalogue(
         frame=frame,
         curves=scaled(curves, turn.demand_factor),
@@ -286,7 +287,6 @@ def _without(catalogue: _Catalogue, rows: Indices, *, rail: Rule | None) -> tupl
             to_major(np.maximum(grid.prices, 1), exponent=bounds.exponent),
             facts=some_facts(catalogue.facts, here),
             turn=turn,
-            objective=settings.objective,
             parameters=settings.price_table,
         ).price
     present = catalogue.price[rows]
@@ -339,7 +339,7 @@ def _position(table: pd.DataFrame, catalogue: _Catalogue) -> pd.DataFrame:
             "extrapolation": outside & np.isfinite(price),
             "objective": settings.objective,
             "currency": settings.currency,
-            "horizon_days": settings.horizon_days,
+            "horizon_days": settings.decision_days,
         }
     )
 
