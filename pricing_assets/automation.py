@@ -16,11 +16,14 @@ PIPELINE = "pricing_pipeline"
 PRICE_UPDATE = "price_update"
 TUNE_FORECAST = "tune_forecast"
 
+PRICE_SHARDS = "price_shards"
+
 _TUNED = dg.AssetSelection.assets("tuned_forecast_parameters")
+_SHARDED = dg.AssetSelection.groups("price_shards")
 
 pricing_pipeline = dg.define_asset_job(
     PIPELINE,
-    selection=dg.AssetSelection.all() - _TUNED,
+    selection=dg.AssetSelection.all() - _TUNED - _SHARDED,
     description="From raw tables to the published price table, in one run.",
 )
 price_update = dg.define_asset_job(
@@ -32,6 +35,12 @@ tune_forecast = dg.define_asset_job(
     TUNE_FORECAST,
     selection=_TUNED.upstream().required_multi_asset_neighbors(),
     description="From raw tables to forecast parameters that beat the defaults, for later runs.",
+)
+
+price_shards = dg.define_asset_job(
+    PRICE_SHARDS,
+    selection=_SHARDED,
+    description="Prices of a catalogue too large for one step, shard by shard.",
 )
 
 
@@ -132,6 +141,6 @@ def log_failed_run(context: dg.RunFailureSensorContext) -> None:
     )
 
 
-JOBS = [pricing_pipeline, price_update, tune_forecast]
+JOBS = [pricing_pipeline, price_update, tune_forecast, price_shards]
 SCHEDULES = [nightly, hourly_price_update, weekly_tuning]
 SENSORS = [new_raw_data, log_failed_run]

@@ -18,16 +18,18 @@ from pricing_assets.assets import (
     explanation,
     features,
     forecast,
+    price_shards,
     price_table,
     publication,
     raw,
     registration,
     tuning,
 )
-from pricing_assets.core.settings import OrchestrationParameters
+from pricing_assets.core.scale_parameters import OrchestrationParameters
 from pricing_assets.progress import PROGRESS, progress_logger
 from resources.checkpoints import CheckpointResource
 from resources.parquet_io import ParquetIOManager
+from resources.price_shards import PriceShardsResource
 from resources.price_store import PriceStoreResource
 from resources.raw_table_cache import CachedRawTables
 from resources.settings import SettingsResource
@@ -42,6 +44,7 @@ STAGES = (
     forecast,
     elasticity,
     price_table,
+    price_shards,
     explanation,
     evaluation,
     registration,
@@ -76,9 +79,9 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
 
 
 def _resources() -> dict[str, Any]:
-    environment, home = read_environment(), Home.at()
+    environment, home, settings = read_environment(), Home.at(), load_settings()
     return {
-        "settings": SettingsResource.of(load_settings()),
+        "settings": SettingsResource.of(settings),
         "raw_tables": CachedRawTables(root=environment.data or DEFAULT_DATA),
         "io_manager": ParquetIOManager(base=str(home.assets)),
         "tracking": TrackingResource(
@@ -87,6 +90,7 @@ def _resources() -> dict[str, Any]:
         ),
         "checkpoints": CheckpointResource(root=str(home.checkpoints)),
         "tuning_store": TuningStoreResource(root=str(home.tuning)),
+        "price_shards": PriceShardsResource(root=settings.orchestration.shards or str(home.shards)),
         "price_store": PriceStoreResource(root=str(home.tables), reports=str(home.reports)),
     }
 

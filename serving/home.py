@@ -101,6 +101,11 @@ class Home:
         return self.root / "tuning"
 
     @property
+    def shards(self) -> Path:
+        """Shards of a catalogue too large for one table, and their prices."""
+        return self.root / "shards"
+
+    @property
     def reports(self) -> Path:
         """Evaluation reports, one HTML and one JSON a run."""
         return self.root / "reports"
