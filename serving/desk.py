@@ -1,7 +1,7 @@
 """The pricing desk: one per worker, it answers requests from the table in use.
 
 Belongs here: batches, and what happens to every answer that leaves: the last check, its quote id,
-counting. The price comes from the ``ladder``, the table in use from ``table_watch``; HTTP is
+its record, counting. The price comes from the ``ladder``, the table in use from ``table_watch``; HTTP is
 ``gate``; the BentoML service is ``service``.
 """
 
@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pricing_assets.core.errors import (
@@ -23,13 +24,16 @@ from pricing_assets.core.errors import (
 )
 from pricing_assets.core.settings import PricingSettings
 from serving import metrics, tallies
-from serving.answer import Answer, Prepared, QuoteIds
+from serving.answer import Answer, Prepared
+from serving.audit import AuditLog
 from serving.catalog import Catalog
 from serving.curve_points import demand_curve
+from serving.explain import Explainer
 from serving.home import Home
 from serving.ladder import Ladder
 from serving.price_cache import PriceCache
 from serving.price_store import PriceStore
+from serving.recorder import Recorder
 from serving.table_watch import TableWatch
 from serving.wire import PriceRequest, encode_json, price_request
 
@@ -37,6 +41,8 @@ Now = Callable[[], datetime]
 
 TURN_SECONDS = 0.002
 """A batch lets other requests in when it has computed for this long."""
+LOOK_EVERY = 8
+"""Items of a batch between two looks at the clock."""
 
 
 def _utc_now() -> datetime:
@@ -54,6 +60,14 @@ class Readiness:
     products: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The answers of a batch with their quote ids, and the same as a JSON list."""
+
+    entries: list[tuple[Prepared | Answer, str]]
+    encoded: bytes
+
+
 class Desk:
     """Answers price requests from the published table of one home."""
 
@@ -64,10 +78,13 @@ class Desk:
         *,
         settings: PricingSettings,
         now: Now = _utc_now,
+        audit: Path | None = None,
     ) -> None:
         self._cache = cache
         self._now = now
-        self._ids = QuoteIds()
+        kept = audit is not None and settings.audit.enabled
+        self._records = Recorder(AuditLog(audit, settings=settings.audit) if kept else None)
+        self._explainer = Explainer(store=store, audit=audit, settings=settings)
         self._ladder = Ladder(cache, ttl_seconds=settings.serving.cache_ttl_seconds)
         self._tables = TableWatch(store, settings=settings, taken_up=self._ladder.forget)
         self._push: asyncio.Task[None] | None = None
@@ -81,7 +98,7 @@ class Desk:
             ttl_seconds=serving.cache_ttl_seconds,
             timeout_ms=serving.redis_timeout_ms,
         )
-        return cls(PriceStore(home.tables), cache, settings=settings)
+        return cls(PriceStore(home.tables), cache, settings=settings, audit=home.audit)
 
     async def start(self) -> None:
         """Load the table, if there is one, and watch for the next."""
@@ -96,6 +113,7 @@ class Desk:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._push
         await self._cache.close()
+        await asyncio.to_thread(self._records.close)
 
     async def refresh(self) -> None:
         """Take up the freeze and the current table as they are now."""
@@ -120,18 +138,26 @@ class Desk:
             UnknownProductError: the product is in no table and nothing is given to price it by.
             InputError: the request contradicts what is known.
             NotPublishedError: no table is loaded.
+            AuditUnavailableError: the price could not be put on record.
         """
-        found = await self._found(self._loaded(), request, remote=True)
-        return found.fields(self._issue(found, request))
+        await self._records.admit()
+        catalog = self._loaded()
+        found = await self._found(catalog, request, remote=True)
+        quote_id = self._issue(found, request)
+        self._records.one(catalog, request, found.encoded(quote_id))
+        return found.fields(quote_id)
 
     async def price_json(self, value: Any) -> bytes:
         """The answer to one decoded body as JSON; errors as in ``price``, and for a bad body."""
+        await self._records.admit()
         catalog = self._loaded()
         found, request = self._plain(catalog, value), None
         if found is None:
             request = price_request(value)
             found = await self._found(catalog, request, remote=True)
-        return found.encoded(self._issue(found, request))
+        answer = found.encoded(self._issue(found, request))
+        self._records.one(catalog, value, answer)
+        return answer
 
     async def prices(self, items: list[Any]) -> list[Answer]:
         """One answer or error entry an item, in order, all from one table version.
@@ -139,18 +165,23 @@ class Desk:
         Raises:
             NotPublishedError: no table is loaded.
         """
+        batch = await self._batch(items)
         return [
             item.fields(quote_id) if isinstance(item, Prepared) else item
-            async for item, quote_id in self._batch(items)
+            for item, quote_id in batch.entries
         ]
 
     async def prices_json(self, items: list[Any]) -> bytes:
         """``prices`` as the JSON of the whole answer."""
-        parts = [
-            item.encoded(quote_id) if isinstance(item, Prepared) else encode_json(item)
-            async for item, quote_id in self._batch(items)
-        ]
-        return b'{"prices":[' + b",".join(parts) + b"]}"
+        return b'{"prices":' + (await self._batch(items)).encoded + b"}"
+
+    async def explain(self, quote_id: str) -> dict[str, Any]:
+        """Why a served price is what it is: recomputed from its record, and traced back.
+
+        Raises:
+            UnknownQuoteError: the quote is not on record.
+        """
+        return await asyncio.to_thread(self._explainer.explain, quote_id)
 
     def demand_curve(self, request: PriceRequest) -> Answer:
         """The demand curve behind one request.
@@ -175,20 +206,25 @@ class Desk:
         """Product ids that contain a text."""
         return self._loaded().products(containing, limit=limit)
 
-    async def _batch(self, items: list[Any]) -> AsyncIterator[tuple[Prepared | Answer, str]]:
-        """Each item's answer with its quote id, or its error entry with none."""
+    async def _batch(self, items: list[Any]) -> _Batch:
+        """Each item's answer with its quote id, or its error entry with none; put on record."""
+        await self._records.admit()
         catalog, started = self._loaded(), time.perf_counter()
         turn_ends = started + TURN_SECONDS
+        entries: list[tuple[Prepared | Answer, str]] = []
         for item in items:
             found = self._plain(catalog, item)
             if found is not None:
-                yield found, self._issue(found, None)
+                entries.append((found, self._issue(found, None)))
             else:
-                yield await self._item(catalog, item)
+                entries.append(await self._item(catalog, item))
             if time.perf_counter() > turn_ends:
                 await asyncio.sleep(0)
                 turn_ends = time.perf_counter() + TURN_SECONDS
+        batch = _Batch(entries, _encoded(entries))
+        self._records.batch(catalog, items, batch.encoded)
         metrics.BATCH_TIME.labels(device="cpu").observe(time.perf_counter() - started)
+        return batch
 
     async def _item(self, catalog: Catalog, item: Any) -> tuple[Prepared | Answer, str]:
         try:
@@ -210,7 +246,7 @@ class Desk:
         tallies.QUOTES[found.quote.source].count += 1
         if found.change is not None:
             tallies.PRICE_CHANGE.observe(found.change)
-        return self._ids.next()
+        return self._records.next()
 
     def _plain(self, catalog: Catalog, value: Any) -> Prepared | None:
         """The published price, where ``value`` names a product and nothing else."""
@@ -240,8 +276,21 @@ class Desk:
         return self._now() > catalog.manifest.valid_until
 
 
+def _encoded(entries: list[tuple[Prepared | Answer, str]]) -> bytes:
+    parts = [
+        item.encoded(quote_id) if isinstance(item, Prepared) else encode_json(item)
+        for item, quote_id in entries
+    ]
+    return b"[" + b",".join(parts) + b"]"
+
+
 def _item_error(item: Any, failure: Exception, *, status: int) -> Answer:
     metrics.ERRORS.labels(status=str(status)).inc()
     product_id = item.get("product_id") if isinstance(item, dict) else None
-    named = {"product_id": product_id[:200]} if isinstance(product_id, str) else {}
+    named = {"product_id": _short(product_id)} if isinstance(product_id, str) else {}
     return {**named, "error": str(failure)}
+
+
+def _short(product_id: str) -> str:
+    """The start of an id that may be none: half a character cannot be written as JSON."""
+    return product_id[:200].encode("utf-8", "replace").decode()

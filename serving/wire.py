@@ -27,6 +27,8 @@ MIN_PRICE = 1e-3
 
 
 def _checked_id(value: str) -> str:
+    if value.isascii() and value.isprintable():
+        return value
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
         raise ValueError("must hold no control character")
     return value
@@ -161,6 +163,9 @@ def decode_json(body: bytes) -> Any:
     Raises:
         InputError: it is not JSON in UTF-8, or it holds NaN, an infinity or a key given twice.
     """
+    quick = _decoded_quickly(body)
+    if quick is not None:
+        return quick
     try:
         text = body.decode("utf-8")
         return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_unique)
@@ -170,6 +175,25 @@ def decode_json(body: bytes) -> Any:
         raise InputError("the body is nested too deeply; send one flat JSON object") from None
     except ValueError as failure:
         raise InputError(f"the body is not JSON in UTF-8: {failure}") from None
+
+
+def _decoded_quickly(body: bytes) -> dict[str, Any] | None:
+    """The value of a plain, correct body of a price request; None leaves it to the careful way.
+
+    The fast parser keeps the last of a key given twice. A colon stands after every key, so that
+    with no more colons than keys kept, none was given twice, and nothing lies deeper.
+    """
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if type(value) is not dict:
+        return None
+    keys = len(value)
+    items = value.get("items")
+    if type(items) is list:
+        keys += sum(len(item) for item in items if type(item) is dict)
+    return value if body.count(b":") == keys else None
 
 
 def price_request(value: Any) -> PriceRequest:
