@@ -196,3 +196,36 @@ class PriceTableParameters(Parameters):
     min_relative_uplift: float = Field(
         0.0, ge=0, le=1, description="Hold when the expected gain is below this share of profit."
     )
+    risk: Literal["mean", "quantile", "mean_variance"] = Field(
+        "mean",
+        description="What is maximised of the objective's posterior: its mean, its quantile at "
+        "risk_quantile, or its mean less risk_aversion standard deviations.",
+    )
+    risk_quantile: float = Field(
+        0.25, gt=0, lt=1, description="Probability of the quantile with risk: quantile."
+    )
+    risk_aversion: float = Field(
+        0.5,
+        ge=0,
+        le=10,
+        description="Standard deviations taken off the mean with risk: mean_variance.",
+    )
+    test_when_uncertain: bool = Field(
+        False,
+        description="Propose an experiment (decision test, the current price stays) where the best "
+        "price is expected to gain test_min_gain or more, but is held for its risk.",
+    )
+    test_min_gain: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Least expected gain worth an experiment, as a share of what the product "
+        "brings now.",
+    )
+    test_up_to_p_worse: float = Field(
+        0.6,
+        gt=0,
+        le=1,
+        description="Probability of less than now above which the best price is not worth an "
+        "experiment.",
+    )

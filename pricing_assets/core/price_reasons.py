@@ -92,13 +92,13 @@ def _decisions(
     noun = OBJECTIVE_NOUN[settings.objective]
     mean = frame["elasticity_mean"].to_numpy(float)
     sd = frame["elasticity_sd"].to_numpy(float)
-    stops = _stops(rows, settings)
+    stops, tests = _stops(rows, settings), tested(rows, settings)
     lines = []
     for row in range(len(frame)):
         if stops[row]:
             lines.append(stops[row])
         elif rows.minor[row] == rows.bounds.current[row]:
-            lines.append(_held(rows, row, noun=noun, settings=settings))
+            lines.append(_held(rows, row, noun=noun, test=bool(tests[row]), settings=settings))
         else:
             up = rows.minor[row] > rows.bounds.current[row]
             shape = "inelastic" if mean[row] > -1 else "elastic"
@@ -125,10 +125,33 @@ def _stops(rows: PricedRows, settings: PricingSettings) -> list[str]:
     return list(np.select(conditions, texts, ""))
 
 
-def _held(rows: PricedRows, row: int, *, noun: str, settings: PricingSettings) -> str:
+def tested(rows: PricedRows, settings: PricingSettings) -> Flags:
+    """(n,) which rows are proposed for an experiment: worth learning about, too risky to change.
+
+    The price is held for its risk alone, the best price is expected to gain ``test_min_gain`` of
+    what the product brings, and it brings less with a probability of at most
+    ``test_up_to_p_worse``: an experiment can then turn into a change, whose gain is expected to be
+    positive, while a held price never learns.
+    """
+    parameters = settings.price_table
+    gain, worse = np.nan_to_num(rows.best_gain), rows.best_p_worse
+    worth_it = gain > max(parameters.test_min_gain, parameters.min_relative_uplift)
+    risky = (worse > parameters.hold_above_p_worse) & (worse <= parameters.test_up_to_p_worse)
+    held = (rows.minor == rows.bounds.current) & rows.bounds.priceable
+    free = rows.usable & ~rows.cost_missing & rows.bounds.current_inside
+    return np.asarray(parameters.test_when_uncertain & worth_it & risky & held & free)
+
+
+def _held(rows: PricedRows, row: int, *, noun: str, test: bool, settings: PricingSettings) -> str:
     limit = settings.price_table.hold_above_p_worse
     worse, best = rows.best_p_worse[row], rows.best_price[row]
     decimals = rows.bounds.exponent
+    if test:
+        return (
+            f"test: held, but {best:.{decimals}f} is worth an experiment: it is expected to bring "
+            f"{rows.best_gain[row]:.1%} more {noun}, with a {worse:.0%} chance of less (allowed "
+            f"{limit:.0%} without one)"
+        )
     if rows.best_gain[row] > 0 and worse > limit:
         return (
             f"hold_risk: held, as {best:.{decimals}f} has a {worse:.0%} chance of less {noun} "

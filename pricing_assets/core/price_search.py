@@ -13,7 +13,9 @@ alpha ``hold_above_p_worse``. Substitutes j of one category and store answer eac
 :math:`S_i = \prod_{j \ne i} (p_j/p_{0j})^{\kappa_j}`, kappa_j the elasticity of every other one's
 demand to the price of j; H_i is the worth of all substitutes' sales now. Products take turns until
 none moves (coordinate ascent); without substitutes one turn is exact.
-A smaller step that is safe is preferred to the best step that is not.
+The expectation is replaced where the setting ``risk`` asks for less (``core.risk``); what
+substitutes gain stays an expectation. A smaller step that is safe is preferred to the best step
+that is not.
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ from numpy.typing import NDArray
 
 from pricing_assets.core.demand import DemandCurves
 from pricing_assets.core.expected_sales import (
-    expected_sales,
     probability_worse,
     scaled,
     select,
 )
 from pricing_assets.core.price_parameters import PriceTableParameters
+from pricing_assets.core.risk import risk_value
 from pricing_assets.core.unit_worth import UnitWorth
 
 Floats = NDArray[np.float64]
@@ -246,8 +248,12 @@ def choose_rows(
     """The NumPy reference of ``RowChooser``: value all candidates, take the best safe one."""
     hold = candidates[:, 0]
     curves = scaled(curves, turn.demand_factor)
-    own = facts.worth.at(candidates) * expected_sales(
-        curves, price=candidates, available=facts.available
+    own = risk_value(
+        curves,
+        price=candidates,
+        worth=facts.worth,
+        available=facts.available,
+        parameters=parameters,
     )
     spill = spillover(candidates, hold, turn=turn, elasticity=facts.substitutes.elasticity)
     value = own + spill

@@ -26,7 +26,7 @@ from pricing_assets.core.expected_sales import (
 from pricing_assets.core.guardrails import PriceBounds, enforce, price_bounds
 from pricing_assets.core.price_confidence import confidence
 from pricing_assets.core.price_endings import CandidatePrices, candidate_prices
-from pricing_assets.core.price_reasons import PricedRows, reasons
+from pricing_assets.core.price_reasons import PricedRows, reasons, tested
 from pricing_assets.core.price_rules import Rule
 from pricing_assets.core.price_search import (
     CHUNK_CELLS,
@@ -323,7 +323,9 @@ def _frame(
             "current_price": _floats(frame, "current_price"),
             "recommended_price": price,
             **limits,
-            "decision": np.where(changed, "change", "hold"),
+            "decision": np.where(
+                changed, "change", np.where(tested(rows, settings), "test", "hold")
+            ),
             "reasons": reasons(frame, rows=rows, inside=inside, outcome=outcome, settings=settings),
             **outcome,
             "own_price_elasticity": _floats(frame, "elasticity_mean"),

@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from scipy.special import ndtri
 
 from pricing_assets.core.demand import DemandCurves
 from pricing_assets.core.errors import InvalidSettingError
@@ -70,7 +71,7 @@ def choose_rows(
     """``price_search.choose_rows`` on ``device``; arguments and result are NumPy."""
     with torch.inference_mode():
         rows = _Rows.on(device, curves, candidates, facts=facts, turn=turn)
-        value, worse = rows.value(), rows.probability_worse()
+        value, worse = rows.value(parameters), rows.probability_worse()
         free = torch.as_tensor(facts.changeable, device=device)[:, None]
         base = value[:, :1].abs()
         gain = value - value[:, :1]
@@ -141,9 +142,43 @@ class _Rows:
             spill=column(turn.others) * moved,
         )
 
-    def value(self) -> torch.Tensor:
-        """Expected objective of every candidate, what substitutes gain included, (m, k)."""
-        return self.margin * self.sales() + self.spill
+    def value(self, parameters: PriceTableParameters) -> torch.Tensor:
+        """Value of every candidate under its risk, what substitutes gain included, (m, k)."""
+        if parameters.risk == "quantile":
+            return self.spill + self.margin * torch.where(
+                self.margin < 0,
+                self.sales_quantile(1 - parameters.risk_quantile),
+                self.sales_quantile(parameters.risk_quantile),
+            )
+        mean = self.margin * self.sales() + self.spill
+        if parameters.risk == "mean":
+            return mean
+        return mean - parameters.risk_aversion * self.margin.abs() * self.sales_deviation()
+
+    def sales_quantile(self, probability: float) -> torch.Tensor:
+        """Quantile of min(D, A) under the posterior, (m, k); see ``risk``."""
+        log_mean = self.units.log() + self.mean * self.step - self.level_variance / 2
+        spread = ((self.sd * self.step) ** 2 + self.level_variance).sqrt()
+        return (log_mean + float(ndtri(probability)) * spread).exp().minimum(self.available)
+
+    def sales_deviation(self) -> torch.Tensor:
+        """Posterior standard deviation of min(D, A), (m, k); see ``risk``."""
+        spread = (self.sd * self.step) ** 2
+        mean = (self.units * torch.exp(self.mean * self.step + 0.5 * spread)).clamp_min(_TINY)
+        variance = spread + self.level_variance
+        free = mean * variance.expm1().sqrt()
+        capped = torch.isfinite(self.available)
+        if not bool(capped.any()):
+            return free
+        variance = variance.clamp_min(_TINY)
+        deviation = variance.sqrt()
+        limit = torch.where(capped, self.available, 0.0)
+        distance = (limit.clamp_min(_TINY) / mean).log() / deviation
+        above = torch.special.ndtr(-distance - deviation / 2)
+        first = mean * torch.special.ndtr(distance - deviation / 2) + limit * above
+        below = mean**2 * variance.exp() * torch.special.ndtr(distance - 1.5 * deviation)
+        limited = (below + limit**2 * above - first**2).clamp_min(0.0).sqrt()
+        return torch.where(capped, limited, free)
 
     def sales(self) -> torch.Tensor:
         """E min(D, A), (m, k); see ``expected_sales``."""
