@@ -10,6 +10,7 @@ Belongs here: encoding and its reverse. Writing is ``audit``, checking and findi
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import secrets
 from dataclasses import dataclass
@@ -90,6 +91,18 @@ def line_of(record: dict[str, Any]) -> bytes:
         TypeError: a value is not JSON's.
     """
     return orjson.dumps(record, default=_plain) + b"\n"
+
+
+def any_json(value: Any) -> orjson.Fragment:
+    """JSON of a decoded body, whatever it holds.
+
+    A wrong item of a batch may hold what orjson does not write: half of a surrogate pair, an
+    integer beyond 64 bits.
+    """
+    try:
+        return orjson.Fragment(orjson.dumps(value, default=_plain))
+    except TypeError:
+        return orjson.Fragment(json.dumps(value, default=_plain).encode())
 
 
 def raw_json(body: bytes) -> orjson.Fragment:

@@ -7,6 +7,7 @@ cut off: a later chain's anchor does, and so does a head that was written down e
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 from collections.abc import Iterator
@@ -271,7 +272,7 @@ def _find_in(path: Path, quote_id: str) -> FoundQuote | None:
 def _record(line: bytes, quote_id: str) -> tuple[dict[str, Any], int] | None:
     if not line.startswith(QUOTES_PREFIX):
         return None
-    record = orjson.loads(line)
+    record = json.loads(line)  # a wrong item of a batch may hold what orjson does not read
     for position, answer in enumerate(record["answers"]):
         if answer.get("quote_id") == quote_id:
             return record, position

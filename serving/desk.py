@@ -1,8 +1,8 @@
 """The pricing desk: one per worker, it answers requests from the table in use.
 
 Belongs here: batches, and what happens to every answer that leaves: the last check, its quote id,
-its record, counting. The price comes from the ``ladder``, the table in use from ``table_watch``; HTTP is
-``gate``; the BentoML service is ``service``.
+its record, counting. The price comes from the ``ladder``, the table in use from ``table_watch``;
+HTTP is ``gate``; the BentoML service is ``service``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from pricing_assets.core.errors import (
 from pricing_assets.core.settings import PricingSettings
 from serving import metrics, tallies
 from serving.answer import Answer, Prepared
-from serving.audit import AuditLog
 from serving.catalog import Catalog
 from serving.curve_points import demand_curve
 from serving.explain import Explainer
@@ -82,8 +81,7 @@ class Desk:
     ) -> None:
         self._cache = cache
         self._now = now
-        kept = audit is not None and settings.audit.enabled
-        self._records = Recorder(AuditLog(audit, settings=settings.audit) if kept else None)
+        self._records = Recorder.under(audit, settings=settings.audit)
         self._explainer = Explainer(store=store, audit=audit, settings=settings)
         self._ladder = Ladder(cache, ttl_seconds=settings.serving.cache_ttl_seconds)
         self._tables = TableWatch(store, settings=settings, taken_up=self._ladder.forget)

@@ -115,6 +115,11 @@ class Home:
         """Logs of the service and of the embedded Redis."""
         return self.root / "logs"
 
+    @property
+    def audit(self) -> Path:
+        """The log of every served price."""
+        return self.logs / "audit"
+
 
 def load_settings(path: str | Path | None = None) -> PricingSettings:
     """Settings from a YAML file; None takes ``PRICING_CONFIG``, and the defaults without one.
