@@ -11,7 +11,7 @@ import pandas as pd
 
 from pricing_assets.core.features import build_panel
 from pricing_assets.core.panel import Panel
-from pricing_assets.core.price_table import require_costs
+from pricing_assets.core.price_inputs import require_costs
 from resources.asset_metadata import Metadata, check_metadata, line_plot, records_metadata
 from resources.settings import SettingsResource
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from pricing_assets.core.currency import to_major, to_minor
 from pricing_assets.core.demand import DemandCurves, is_extrapolation
-from pricing_assets.core.errors import MissingCostError
 from pricing_assets.core.expected_sales import (
     expected_sales,
     probability_worse,
@@ -23,23 +22,21 @@ from pricing_assets.core.expected_sales import (
     select,
     uplift_interval,
 )
-from pricing_assets.core.guardrails import PriceBounds, enforce, price_bounds
+from pricing_assets.core.guardrails import PriceBounds, enforce
 from pricing_assets.core.price_confidence import confidence
-from pricing_assets.core.price_endings import CandidatePrices, candidate_prices
+from pricing_assets.core.price_inputs import SearchInputs, curves_with_facts, search_inputs
 from pricing_assets.core.price_reasons import PricedRows, reasons, tested
-from pricing_assets.core.price_rules import Rule
 from pricing_assets.core.price_search import (
     CHUNK_CELLS,
     PriceFacts,
     RowChooser,
-    Substitutes,
     choose_prices,
     present_turn,
     spillover,
 )
 from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.tables import PRICE_TABLE_COLUMNS
-from pricing_assets.core.unit_worth import UnitWorth, needs_cost, unit_worth
+from pricing_assets.core.unit_worth import UnitWorth, needs_cost
 
 Floats = NDArray[np.float64]
 Minors = NDArray[np.int64]
@@ -47,25 +44,6 @@ Flags = NDArray[np.bool_]
 
 STAMP_COLUMNS = ("table_version", "model_version", "data_version", "valid_from", "valid_until")
 """Columns of the contract that publication adds."""
-
-
-def require_costs(unit_cost: Floats, *, settings: PricingSettings) -> None:
-    """Refuse an objective that weighs profit without any cost; ask before models are trained.
-
-    Args:
-        unit_cost: of every product, any shape, currency units; NaN unknown.
-        settings: give the objective.
-
-    Raises:
-        MissingCostError: the objective weighs profit and every cost is unknown.
-    """
-    if needs_cost(settings) and unit_cost.size and np.isnan(unit_cost).all():
-        raise MissingCostError(
-            f"the objective is {settings.objective}, but no product has a unit cost. Provide one "
-            "of: a column unit_cost in products; a costs table (date, product_id, unit_cost); a "
-            'mapping of your own heading, columns: {products: {unit_cost: "Your heading"}}; or set '
-            "objective: revenue"
-        )
 
 
 def build_price_table(
@@ -101,108 +79,33 @@ def build_price_table(
         MissingCostError: the objective is profit and no product has a unit cost.
         GuardRailError: never, unless a rule is broken by this module itself.
     """
-    frame = curves_with_facts(curve_frame, panel_facts)
-    require_costs(_floats(frame, "unit_cost"), settings=settings)
-    bounds = price_bounds(
-        current_price=_floats(frame, "current_price"),
-        unit_cost=_floats(frame, "unit_cost"),
-        map_price=_floats(frame, "map_price"),
-        settings=settings,
-    )
-    found = candidate_prices(
-        bounds, ending=settings.guardrails.price_ending, k=settings.price_table.candidates
-    )
-    return _priced(frame, bounds=bounds, found=found, settings=settings, chooser=chooser)
-
-
-def curves_with_facts(curve_frame: pd.DataFrame, panel_facts: pd.DataFrame) -> pd.DataFrame:
-    """Curves with their facts, in the curves' order; cost and MAP are the facts' own."""
-    key = ["product_id", "store_id"]
-    curves = curve_frame.drop(columns=["unit_cost", "map_price"], errors="ignore")
-    columns = [*key, "current_price", "unit_cost", "map_price", "on_hand", "replenished"]
-    return curves.merge(panel_facts[columns], on=key, how="left", validate="one_to_one")
+    inputs = search_inputs(curves_with_facts(curve_frame, panel_facts), settings=settings)
+    return _priced(inputs, settings=settings, chooser=chooser)
 
 
 def _floats(frame: pd.DataFrame, column: str) -> Floats:
     return frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def usable_curves(frame: pd.DataFrame) -> tuple[DemandCurves, Flags]:
-    """Curves of the frame, and which rows (n,) have one: the others get a neutral curve."""
-    names = DemandCurves.__slots__
-    raw = {name: _floats(frame, name) for name in names}
-    usable = np.logical_and.reduce([np.isfinite(values) for values in raw.values()])
-    usable &= (raw["reference_price"] > 0) & (raw["reference_units"] >= 0)
-    usable &= (raw["elasticity_mean"] < 0) & (raw["elasticity_sd"] >= 0)
-    usable &= raw["reference_units_cv"] >= 0
-    neutral = dict.fromkeys(names, 0.0) | {"reference_price": 1.0, "elasticity_mean": -1.0}
-    return DemandCurves(**{n: np.where(usable, raw[n], neutral[n]) for n in names}), usable
-
-
-def price_facts(
-    frame: pd.DataFrame, *, bounds: PriceBounds, usable: Flags, settings: PricingSettings
-) -> PriceFacts:
-    """Cost, worth, stock (where it is not replenished) and whether each price may change."""
-    refused = bounds.refusal != Rule.NONE
-    cost = np.where(refused, np.nan, _floats(frame, "unit_cost"))
-    restocked = frame["replenished"].isin([True]) | frame["replenished"].isna()
-    on_hand = np.where(restocked, np.nan, _floats(frame, "on_hand"))
-    current = _floats(frame, "current_price")
-    worth = unit_worth(unit_cost=cost, current_price=current, settings=settings)
-    known = np.isfinite(worth.intercept)
-    return PriceFacts(
-        unit_cost=cost,
-        worth=worth,
-        available=np.where(np.isfinite(on_hand), np.maximum(on_hand, 0), np.inf),
-        changeable=usable & known & ~refused & bounds.priceable,
-        substitutes=_substitutes(frame, usable=usable),
-    )
-
-
-def _substitutes(frame: pd.DataFrame, *, usable: Flags) -> Substitutes:
-    """Products of one category and store; none where the category or the column is missing."""
-    rows = np.arange(len(frame))
-    if not {"category", "cross_elasticity"} <= set(frame.columns):
-        return Substitutes(rows, np.zeros(len(frame)))
-    category = frame["category"].fillna("").astype(str)
-    named = usable & (category != "").to_numpy()
-    group = frame.groupby([category, frame["store_id"].astype(str)], sort=False).ngroup()
-    answer = _floats(frame, "cross_elasticity")
-    return Substitutes(
-        group=np.where(named, group.to_numpy(dtype=np.int64), len(frame) + rows),
-        elasticity=np.where(named & np.isfinite(answer), np.maximum(answer, 0.0), 0.0),
-    )
-
-
 def _priced(
-    frame: pd.DataFrame,
-    *,
-    bounds: PriceBounds,
-    found: CandidatePrices,
-    settings: PricingSettings,
-    chooser: RowChooser | None,
+    inputs: SearchInputs, *, settings: PricingSettings, chooser: RowChooser | None
 ) -> pd.DataFrame:
     """Choose, check, value and explain the price of every row."""
-    curves, usable = usable_curves(frame)
-    facts = price_facts(frame, bounds=bounds, usable=usable, settings=settings)
+    curves, facts, bounds = inputs.curves, inputs.facts, inputs.bounds
     choice = choose_prices(
-        curves,
-        to_major(np.maximum(found.prices, 1), exponent=bounds.exponent),
-        facts=facts,
-        parameters=settings.price_table,
-        chooser=chooser,
+        curves, inputs.candidates, facts=facts, parameters=settings.price_table, chooser=chooser
     )
     ready = bounds.priceable
     minor = np.rint(to_minor(choice.price, exponent=bounds.exponent)).astype(np.int64)
     enforce(minor[ready], bounds.rows(ready))
     outcome, spilled = _outcome(
-        curves, price=choice.price, bounds=bounds, facts=facts, usable=usable
+        curves, price=choice.price, bounds=bounds, facts=facts, usable=inputs.usable
     )
     rows = PricedRows(
         minor=np.where(ready, minor, 0),
         bounds=bounds,
-        found=found,
-        usable=usable,
+        found=inputs.found,
+        usable=inputs.usable,
         cost_missing=np.isnan(facts.unit_cost) & needs_cost(settings),
         available=facts.available,
         best_price=choice.best_price,
@@ -210,7 +113,7 @@ def _priced(
         best_gain=choice.best_gain,
         spillover=spilled,
     )
-    return _frame(frame, rows=rows, outcome=outcome, settings=settings)
+    return _frame(inputs.frame, rows=rows, outcome=outcome, settings=settings)
 
 
 def _outcome(

@@ -29,6 +29,7 @@ from pricing_assets.core.expected_sales import expected_sales, scaled, select
 from pricing_assets.core.guardrails import PriceBounds, price_bounds
 from pricing_assets.core.price_confidence import confidence_parts
 from pricing_assets.core.price_endings import candidate_prices
+from pricing_assets.core.price_inputs import curves_with_facts, price_facts, usable_curves
 from pricing_assets.core.price_rules import Rule
 from pricing_assets.core.price_search import (
     PriceFacts,
@@ -39,7 +40,6 @@ from pricing_assets.core.price_search import (
     some_facts,
     spillover,
 )
-from pricing_assets.core.price_table import curves_with_facts, price_facts, usable_curves
 from pricing_assets.core.settings import PricingSettings
 
 Floats = NDArray[np.float64]
