@@ -49,6 +49,7 @@ class Rule(IntEnum):
     PRICE_LADDER_RELAXED = 31
     ZONE_PARITY_RELAXED = 32
     KVI_MEAN_INDEX_RELAXED = 33
+    KVI_INDEX_RELAXED = 34
 
     @property
     def code(self) -> str:
@@ -109,10 +110,6 @@ def _window_sentences(settings: PricingSettings) -> dict[Rule, str]:
             "the ceiling is below the prior price, the lowest of the "
             f"{rails.prior_price_days} days before the promotion"
         ),
-        Rule.KVI_INDEX: (
-            f"the ceiling keeps this key value item at {rails.kvi_max_index or 0:.0%} of the "
-            "rivals' price at most"
-        ),
         Rule.ONLY_DOWN: "the ceiling is the current price: a product of this status only falls",
         Rule.DAY_DECREASE: f"the floor is the largest decrease of {daily} in a day",
         Rule.DAY_INCREASE: f"the ceiling is the largest increase of {daily} in a day",
@@ -134,6 +131,9 @@ def _linked_sentences(settings: PricingSettings) -> dict[Rule, str]:
         Rule.SIZE_PARITY: "a larger pack of the brand is never dearer for each unit",
         Rule.PRICE_LADDER: f"its ladder keeps a gap of {rails.ladder_min_gap:.0%}",
         Rule.ZONE_PARITY: f"the stores of a zone lie within {rails.zone_parity or 0:.0%}",
+        Rule.KVI_INDEX: (
+            f"a key value item stays at {rails.kvi_max_index or 0:.0%} of the rivals' price at most"
+        ),
         Rule.KVI_MEAN_INDEX: (
             f"key value items lie at {rails.kvi_max_mean_index or 0:.0%} of the rivals' prices "
             "in the mean at most"

@@ -1,0 +1,167 @@
+"""Which products bound each other's prices: ladders, pack sizes, zones, the index against rivals.
+
+Pure. Belongs here: reading the relations off the catalogue's columns. What follows from them is
+``core.linked_rails``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pricing_assets.core.currency import currency_exponent
+from pricing_assets.core.price_parameters import rungs_of
+from pricing_assets.core.price_rules import Rule
+from pricing_assets.core.settings import PricingSettings
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+Codes = NDArray[np.int8]
+Flags = NDArray[np.bool_]
+
+ALONE = -1
+"""Group number of a row that is in no group."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRelations:
+    """Relations among n rows.
+
+    Attributes:
+        left, right: (r,) rows; ratio: (r,) factor; kind: (r,) ``Rule``: each relation says
+            price[left] <= ratio * price[right].
+        zone: (n,) group whose prices lie within ``zone_share`` of each other, or ``ALONE``.
+        zone_share: largest relative difference inside a group.
+        cap: (n,) largest price against rivals, minor units; infinite for none.
+        index: (n,) group whose mean of price over rival's price is bounded, or ``ALONE``.
+        rival: (n,) the rivals' price in minor units; NaN unknown.
+        index_limit: largest mean of a group; infinite for none.
+    """
+
+    left: Indices
+    right: Indices
+    ratio: Floats
+    kind: Codes
+    zone: Indices
+    zone_share: float
+    cap: Floats
+    index: Indices
+    rival: Floats
+    index_limit: float
+
+    @property
+    def any(self) -> bool:
+        """Some row is bounded."""
+        groups = (self.zone != ALONE).any() or (self.index != ALONE).any()
+        return bool(self.left.size or groups or np.isfinite(self.cap).any())
+
+
+def price_relations(
+    frame: pd.DataFrame, *, priceable: Flags, settings: PricingSettings
+) -> PriceRelations:
+    """The relations that the settings ask for among n rows.
+
+    Args:
+        frame: n rows; product_id, store_id, and where known category, brand, pack_size, zone,
+            kvi (0/1), rival_price (currency units).
+        priceable: (n,) rows that have a price; the others are in no relation.
+        settings: gives the rules; those that are off make no relation.
+    """
+    rails, rows = settings.guardrails, _rows(frame, priceable)
+    pairs = [_ladders(rows, rails.ladders, gap=rails.ladder_min_gap)]
+    pairs += [_pack_sizes(rows)] if rails.size_parity else []
+    found = pd.concat(pairs, ignore_index=True)
+    zone = _groups(rows, ["product_id", "zone"], of=rows["zone"] != "", count=len(frame))
+    rival = np.full(len(frame), np.nan)
+    rival[rows.index] = rows["rival_price"] * 10.0 ** currency_exponent(settings.currency)
+    kvi = (rows["kvi"] > 0) & (rows["rival_price"] > 0) & np.isfinite(rows["rival_price"])
+    index = _groups(rows, ["store_id"], of=kvi, count=len(frame))
+    cap = np.full(len(frame), np.inf)
+    if rails.kvi_max_index is not None:
+        keys = rows.index[kvi]
+        cap[keys] = rival[keys] * rails.kvi_max_index
+    none = np.full(len(frame), ALONE)
+    return PriceRelations(
+        left=found["left"].to_numpy(dtype=np.int64),
+        right=found["right"].to_numpy(dtype=np.int64),
+        ratio=found["ratio"].to_numpy(dtype=np.float64),
+        kind=found["kind"].to_numpy(dtype=np.int8),
+        zone=none if rails.zone_parity is None else _several(zone),
+        zone_share=rails.zone_parity or 0.0,
+        cap=cap,
+        index=none if rails.kvi_max_mean_index is None else index,
+        rival=rival,
+        index_limit=np.inf if rails.kvi_max_mean_index is None else rails.kvi_max_mean_index,
+    )
+
+
+def _rows(frame: pd.DataFrame, priceable: Flags) -> pd.DataFrame:
+    """The priceable rows by position, with every column that relations read."""
+    texts = {name: _text(frame, name) for name in _TEXTS}
+    numbers = {name: _number(frame, name) for name in _NUMBERS}
+    return pd.DataFrame(texts | numbers, index=np.arange(len(frame)))[priceable]
+
+
+_TEXTS = ("product_id", "store_id", "category", "brand", "zone")
+_NUMBERS = ("pack_size", "kvi", "rival_price")
+
+
+def _text(frame: pd.DataFrame, name: str) -> NDArray[np.object_]:
+    if name not in frame:
+        return np.full(len(frame), "", dtype=object)
+    return np.asarray(frame[name].fillna("").astype(str).to_numpy(), dtype=object)
+
+
+def _number(frame: pd.DataFrame, name: str) -> Floats:
+    if name not in frame:
+        return np.full(len(frame), np.nan)
+    return frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _ladders(rows: pd.DataFrame, ladders: list[str], *, gap: float) -> pd.DataFrame:
+    """Each rung at most 1 / (1 + gap) times the next one of the same store."""
+    steps = [
+        pair for one in ladders for pair in zip(rungs_of(one), rungs_of(one)[1:], strict=False)
+    ]
+    asked = pd.DataFrame(steps, columns=["product_id", "above"], dtype=object)
+    keyed = rows[["product_id", "store_id"]].assign(row=rows.index)
+    both = asked.merge(keyed, on="product_id").merge(
+        keyed.rename(columns={"product_id": "above"}), on=["above", "store_id"]
+    )
+    return _pairs(both["row_x"], both["row_y"], 1 / (1 + gap), Rule.PRICE_LADDER)
+
+
+def _pack_sizes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each pack at most its size over the next smaller size, times that one's price."""
+    key = ["brand", "category", "store_id"]
+    known = rows[(rows["brand"] != "") & (rows["category"] != "") & (rows["pack_size"] > 0)]
+    known = known[np.isfinite(known["pack_size"])]
+    known = known[[*key, "pack_size"]].assign(row=known.index)
+    known["rank"] = known.groupby(key)["pack_size"].rank("dense").astype(np.int64)
+    smaller = known.assign(rank=known["rank"] + 1)
+    both = known.merge(smaller, on=[*key, "rank"], suffixes=("", "_smaller"))
+    ratio = both["pack_size"] / both["pack_size_smaller"]
+    return _pairs(both["row"], both["row_smaller"], ratio, Rule.SIZE_PARITY)
+
+
+def _pairs(left: pd.Series, right: pd.Series, ratio: float | pd.Series, kind: Rule) -> pd.DataFrame:
+    columns = {"left": left, "right": right, "ratio": ratio, "kind": int(kind)}
+    return pd.DataFrame(columns, columns=list(columns)).reset_index(drop=True)
+
+
+def _groups(rows: pd.DataFrame, key: list[str], *, of: pd.Series, count: int) -> Indices:
+    """(n,) number of each row's group; ``ALONE`` for rows that are not ``of`` the relation."""
+    numbers = np.full(count, ALONE)
+    members = rows[of]
+    numbers[members.index] = members.groupby(key, sort=False).ngroup()
+    return numbers
+
+
+def _several(group: Indices) -> Indices:
+    """``group`` without groups of one."""
+    inside = group != ALONE
+    size = np.bincount(group[inside], minlength=1)
+    return np.where(inside & (size[np.maximum(group, 0)] > 1), group, ALONE)
