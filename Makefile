@@ -17,7 +17,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: help setup demo test check lint types imports format docs dev serve bench lock clean distclean
+.PHONY: help setup demo test check lint types imports format docs protocol dev serve bench lock clean distclean
 .SUFFIXES:
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make bench             the benchmarks; writes benchmarks/results.json"
 	@echo "make format            mend lint and format where that can be done by itself"
 	@echo "make docs              write the configuration tables anew from core/settings.py"
+	@echo "make protocol          make the modules of gRPC anew from serving/protocol/pricing.proto"
 	@echo "make lock              compile requirements.lock anew from pyproject.toml"
 	@echo "make clean             remove caches and the demo's folder (distclean: .venv as well)"
 
@@ -80,6 +81,11 @@ format: setup
 
 docs: setup
 	@$(BIN)/python docs/generate_configuration.py
+
+# tests/test_grpc.py compares the modules with what this makes.
+protocol: setup
+	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. \
+	  serving/protocol/pricing.proto
 
 dev: setup
 	@$(BIN)/pricing dev $(ARGS)

@@ -1,12 +1,14 @@
 """Who is let in when more is asked than can be answered: bulk is refused before single quotes.
 
 Belongs here: the limits of one worker and their counts. Answering 429 is ``gate`` and
-``grpc_server``. The clock and the event loop's next turn come in as arguments.
+``grpc_server``.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +64,11 @@ class Admission:
         self._burst = max(limits.per_second, 2.0)
         self._tokens, self._filled_at = self._burst, -math.inf
 
+    @classmethod
+    def of_worker(cls, parameters: ServingParameters) -> Admission:
+        """What one worker lets in, over HTTP and gRPC together."""
+        return cls(Limits.of(parameters), clock=time.perf_counter, next_turn=_next_turn)
+
     def enter(self, *, batch: bool) -> int:
         """0 where the request may come in, which ``leave`` must end; else seconds to wait."""
         now = self._clock()
@@ -108,3 +115,7 @@ class Admission:
             return max(1, math.ceil((wanted - self._tokens) / rate))
         self._tokens -= 1.0
         return 0
+
+
+def _next_turn(callback: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(callback)

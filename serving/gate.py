@@ -11,8 +11,8 @@ import asyncio
 import hmac
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,24 +20,23 @@ from urllib.parse import parse_qs
 
 import structlog
 
-from pricing_assets.core.errors import (
-    GuardRailError,
-    InputError,
-    NotPublishedError,
-    PricingError,
-    UnknownProductError,
-)
+from pricing_assets.core.errors import NotPublishedError, PricingError
 from pricing_assets.core.serving_parameters import ServingParameters
 from serving import metrics
-from serving.admission import Admission, Limits
+from serving.admission import Admission
 from serving.desk import Desk
+from serving.replies import (
+    Application,
+    Receive,
+    Refused,
+    Reply,
+    Scope,
+    Send,
+    refusal_of,
+    reply_to_refused,
+    send_reply,
+)
 from serving.wire import decode_json, encode_json, price_items, price_request
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PAGE = Path(__file__).parent / "playground" / "index.html"
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -50,56 +49,30 @@ MAX_QUERY = 1000
 
 _log = structlog.get_logger(__name__)
 
-_SECURITY_HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-store"),
-]
 _PAGE_POLICY = (
     b"default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_STATUS = {UnknownProductError: 404, InputError: 400, NotPublishedError: 503, GuardRailError: 503}
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A status and a body; JSON unless told otherwise."""
-
-    status: int
-    body: bytes
-    content_type: bytes = b"application/json"
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
-class Refused(Exception):
-    """A request that is answered at the door with a status and a sentence.
-
-    ``drained`` says that its body has been read, so that the connection may stay open.
-    """
-
-    def __init__(
-        self, status: int, sentence: str, *, drained: bool = False, retry_after: int | None = None
-    ) -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.drained = drained
-        self.retry_after = retry_after
 
 
 class Gate:
     """ASGI application in front of BentoML's."""
 
     def __init__(
-        self, inner: Application, desk: Desk, *, token: str | None, parameters: ServingParameters
+        self,
+        inner: Application,
+        desk: Desk,
+        admission: Admission,
+        *,
+        token: str | None,
+        parameters: ServingParameters,
     ) -> None:
         self._inner = inner
         self._desk = desk
         self._token = token.encode() if token else None
         self._max_body = parameters.max_body_bytes
         self._timeout = parameters.request_timeout_seconds
-        self._admission = Admission(
-            Limits.of(parameters), clock=time.perf_counter, next_turn=_next_turn
-        )
+        self._admission = admission
         self._posts: dict[str, Callable[[bytes], Awaitable[Any]]] = {
             "/get_price": self._get_price,
             "/get_prices": self._get_prices,
@@ -124,11 +97,11 @@ class Gate:
             self._check_caller(scope)
             reply = await self._answer(scope, receive)
         except Refused as refusal:
-            reply = _error(refusal)
+            reply = reply_to_refused(refusal)
         if reply is None:
             await self._inner(scope, receive, send)
         else:
-            await _send(reply, send)
+            await send_reply(reply, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply | None:
         """The reply of the lane; None for what BentoML answers."""
@@ -162,8 +135,7 @@ class Gate:
             async with asyncio.timeout(self._timeout):
                 return Reply(200, encode_json(await self._posts[path](body)))
         except PricingError as failure:
-            status = _STATUS.get(type(failure), 400)
-            raise Refused(status, str(failure), drained=True) from None
+            raise refusal_of(failure) from None
         except TimeoutError:
             sentence = f"no answer within {self._timeout:g} s; ask for less at once"
             raise Refused(503, sentence, drained=True, retry_after=1) from None
@@ -247,10 +219,6 @@ class Gate:
         return Refused(413, f"the body is larger than {self._max_body} bytes")
 
 
-def _next_turn(callback: Callable[[], None]) -> None:
-    asyncio.get_running_loop().call_soon(callback)
-
-
 def _check_method(method: str, allowed: str) -> None:
     if method != allowed and not (method == "HEAD" and allowed == "GET"):
         raise Refused(405, f"use {allowed} here, not {method[:20]}")
@@ -281,27 +249,3 @@ def _host_name(scope: Scope) -> str:
     if host.startswith("["):
         return host[1:].split("]", 1)[0].lower()
     return host.rsplit(":", 1)[0].lower() if host.count(":") == 1 else host.lower()
-
-
-def _error(refusal: Refused) -> Reply:
-    status = refusal.status
-    metrics.ERRORS.labels(status=str(status)).inc()
-    headers = [(b"www-authenticate", b"Bearer")] if status == 401 else []
-    if refusal.retry_after is not None:
-        headers.append((b"retry-after", str(refusal.retry_after).encode()))
-    # A refused body may still be on its way: close, so that nobody waits to send it. A caller
-    # that is told to come again keeps the connection; a new one would cost more than the answer.
-    if not refusal.drained and status != 429:
-        headers.append((b"connection", b"close"))
-    return Reply(status, encode_json({"error": str(refusal)}), headers=tuple(headers))
-
-
-async def _send(reply: Reply, send: Send) -> None:
-    headers = [
-        (b"content-type", reply.content_type),
-        (b"content-length", str(len(reply.body)).encode()),
-        *_SECURITY_HEADERS,
-        *reply.headers,
-    ]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,10 +17,12 @@ from pathlib import Path
 from types import FrameType
 
 from pricing_assets.core.errors import InputError
+from pricing_assets.core.serving_parameters import ServingParameters
 from pricing_assets.core.settings import PricingSettings
 from serving.durable import replace_durably
 from serving.home import Home, read_environment
 from serving.redis_server import redis_for
+from serving.tracing import bentoml_tracing
 
 SERVICE = "serving.service:PricingService"
 STOP_SECONDS = 15.0
@@ -29,10 +32,21 @@ def serve(home: Home, settings: PricingSettings) -> int:
     """Run the service until it ends or a signal stops it; returns its exit code.
 
     Raises:
-        InputError: the host is not loopback and no PRICING_API_TOKEN is set.
+        InputError: as in ``serving_process``.
     """
     with serving_process(home, settings) as process, _forwarding_signals(process):
+        sys.stdout.write(addresses(settings.serving))
+        sys.stdout.flush()
         return process.wait()
+
+
+def addresses(parameters: ServingParameters) -> str:
+    """Where the service answers, for people."""
+    host = f"[{parameters.host}]" if ":" in parameters.host else parameters.host
+    return (
+        f"HTTP  http://{host}:{parameters.port}\n"
+        f"gRPC  {host}:{parameters.grpc_port}  pricing.v1.PricingService\n"
+    )
 
 
 @contextmanager
@@ -40,10 +54,13 @@ def serving_process(home: Home, settings: PricingSettings) -> Iterator[subproces
     """The service as a child process, with a Redis, while the block runs.
 
     Raises:
-        InputError: the host is not loopback and no PRICING_API_TOKEN is set.
+        InputError: the host is not loopback and no PRICING_API_TOKEN is set; or the gRPC port is
+            taken; or tracing is wanted and not installed.
     """
-    environment = read_environment()
-    check_exposure(settings.serving.host, has_token=environment.api_token is not None)
+    environment, parameters = read_environment(), settings.serving
+    check_exposure(parameters.host, has_token=environment.api_token is not None)
+    check_port_free(parameters.host, parameters.grpc_port)
+    bentoml_tracing(parameters)
     with redis_for(url=environment.redis_url, log_folder=home.logs) as redis_url:
         process = subprocess.Popen(
             _command(settings), env=_environment(home, settings, redis_url), cwd=_source_root()
@@ -69,6 +86,24 @@ def check_exposure(host: str, *, has_token: bool) -> None:
             f"serving.host {host} is reachable from other machines; set PRICING_API_TOKEN, or "
             "serve on 127.0.0.1"
         )
+
+
+def check_port_free(host: str, port: int) -> None:
+    """Refuse a port that another service has: workers share theirs, and would share with it too.
+
+    Raises:
+        InputError: something listens there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as failure:
+            raise InputError(
+                f"serving.grpc_port: cannot listen on {host}:{port} ({failure.strerror}); stop "
+                "what is there or set another port"
+            ) from None
 
 
 def _command(settings: PricingSettings) -> list[str]:

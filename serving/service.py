@@ -7,58 +7,74 @@ Belongs here: the service's declaration and its lifecycle. Answers come from the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 # BentoML reads this when it starts to serve; nobody's prices are its maker's business.
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 import bentoml
-from bentoml.exceptions import BadInput, NotFound, ServiceUnavailable
 
-from pricing_assets.core.errors import InputError, NotPublishedError, UnknownProductError
+from serving.admission import Admission
+from serving.api_description import described
+from serving.dead_workers import forget_dead_workers
 from serving.desk import Desk
-from serving.gate import Application, Gate
+from serving.gate import Gate
+from serving.grpc_server import GrpcServer
 from serving.home import Home, load_settings, read_environment
+from serving.logs import configure_logs
 from serving.metrics import with_hit_ratio
-from serving.wire import (
-    DemandCurveAnswer,
-    PriceAnswer,
-    PriceRequest,
-    PricesAnswer,
-    PricesRequest,
+from serving.replies import Application
+from serving.tracing import bentoml_tracing, traced
+from serving.typed_api import (
+    DemandCurveReply,
+    OneSentence,
+    PriceBody,
+    PriceReply,
+    PricesBody,
+    PricesReply,
+    as_bentoml_errors,
 )
 
 
+@dataclass(frozen=True)
+class _Description:
+    """BentoML's description of the APIs, mended."""
+
+    content: dict[str, Any]
+
+    def asdict(self) -> dict[str, Any]:
+        """As BentoML asks for it."""
+        return self.content
+
+
 class GatedService(bentoml.Service):
-    """BentoML's service with the gate in front of its finished application."""
+    """BentoML's service with the gate in front of its finished application, and gRPC beside it."""
+
+    @property
+    def openapi_spec(self) -> _Description:
+        """What /docs.json says."""
+        return _Description(described(super().openapi_spec.asdict()))
+
+    def inject_config(self) -> None:
+        """Take workers and tracing from the settings of this home."""
+        parameters = load_settings().serving
+        self.config.update(workers=parameters.workers, **bentoml_tracing(parameters))
+        super().inject_config()
 
     def to_asgi(self, is_main: bool = True) -> Application:
         """The application that BentoML's workers run."""
         environment, settings = read_environment(), load_settings()
+        parameters = settings.serving
+        configure_logs(parameters.log_format)
+        token = environment.api_token.get_secret_value() if environment.api_token else None
         desk = Desk.of_home(Home.at(), settings=settings, redis_url=environment.redis_url)
+        admission = Admission.of_worker(parameters)
         self.inner.desk = desk
-        token = environment.api_token
-        return Gate(
-            super().to_asgi(is_main=is_main),
-            desk,
-            token=token.get_secret_value() if token else None,
-            parameters=settings.serving,
-        )
-
-
-@contextmanager
-def _as_bentoml_errors() -> Iterator[None]:
-    """The project's errors as the statuses that BentoML knows."""
-    try:
-        yield
-    except UnknownProductError as failure:
-        raise NotFound(str(failure)) from failure
-    except InputError as failure:
-        raise BadInput(str(failure)) from failure
-    except NotPublishedError as failure:
-        raise ServiceUnavailable(str(failure)) from failure
+        self.inner.grpc_server = GrpcServer(desk, admission, token=token, parameters=parameters)
+        inner = super().to_asgi(is_main=is_main)
+        gate = Gate(inner, desk, admission, token=token, parameters=parameters)
+        return traced(gate) if parameters.tracing_endpoint else gate
 
 
 @bentoml.service(
@@ -66,7 +82,6 @@ def _as_bentoml_errors() -> Iterator[None]:
     description="Prices by product, in context, inside guard rails. Bodies are JSON at the top "
     'level; errors are {"error": "one sentence"}.',
     service_class=GatedService,
-    workers=1,
     traffic={"timeout": 30, "max_concurrency": 1024},
     logging={"access": {"enabled": False}},
 )
@@ -74,36 +89,43 @@ class PricingService:
     """Prices by product, in context, inside guard rails."""
 
     desk: Desk
+    grpc_server: GrpcServer
 
     @bentoml.on_startup
-    async def open_desk(self) -> None:
-        """Load the published table and watch for the next."""
+    async def open(self) -> None:
+        """Load the published table, watch for the next, and answer over gRPC too."""
+        forget_dead_workers()
         await self.desk.start()
+        await self.grpc_server.start()
 
     @bentoml.on_shutdown
-    async def close_desk(self) -> None:
-        """Stop watching."""
+    async def close(self) -> None:
+        """Stop answering over gRPC, then stop watching."""
+        await self.grpc_server.stop()
         await self.desk.stop()
 
     @bentoml.api(route="/get_price")
-    async def get_price(self, request: PriceRequest, /) -> PriceAnswer:
+    async def get_price(self, request: PriceBody, /) -> PriceReply:
         """The price of one product."""
-        with _as_bentoml_errors():
-            return PriceAnswer(**await self.desk.price(request))
+        with as_bentoml_errors():
+            return PriceReply(**await self.desk.price(request))
 
     @bentoml.api(route="/get_prices")
-    async def get_prices(self, request: PricesRequest, /) -> PricesAnswer:
+    async def get_prices(self, request: PricesBody, /) -> PricesReply:
         """The prices of up to 10,000 products; a bad item spoils no other."""
-        with _as_bentoml_errors():
+        with as_bentoml_errors():
             answers: list[Any] = await self.desk.prices(request.items)
-        return PricesAnswer(prices=answers)
+        return PricesReply(prices=answers)
 
     @bentoml.api(route="/demand_curve")
-    async def demand_curve(self, request: PriceRequest, /) -> DemandCurveAnswer:
+    async def demand_curve(self, request: PriceBody, /) -> DemandCurveReply:
         """Units, revenue and profit by price, with 90 % bands."""
-        with _as_bentoml_errors():
-            return DemandCurveAnswer(**self.desk.demand_curve(request))
+        with as_bentoml_errors():
+            return DemandCurveReply(**self.desk.demand_curve(request))
 
     async def __metrics__(self, exposition: str) -> str:
         """Called by BentoML with its exposition."""
         return with_hit_ratio(exposition)
+
+
+cast(GatedService, PricingService).add_asgi_middleware(OneSentence)

@@ -15,6 +15,7 @@ import pytest
 from pricing_assets.core.errors import GuardRailError, NotPublishedError
 from pricing_assets.core.serving_parameters import ServingParameters
 from pricing_assets.core.settings import PricingSettings
+from serving.admission import Admission
 from serving.answer import prepared
 from serving.catalog import Catalog
 from serving.desk import Desk
@@ -221,7 +222,9 @@ async def client_of(
         raise AssertionError(f"{scope['path']} was passed on")
 
     desk = await open_desk(store)
-    gate = Gate(inner, desk, token=token, parameters=ServingParameters())  # type: ignore[arg-type]
+    parameters = ServingParameters()
+    admission = Admission.of_worker(parameters)
+    gate = Gate(inner, desk, admission, token=token, parameters=parameters)  # type: ignore[arg-type]
     transport = httpx.ASGITransport(gate, client=(client, 1234))  # type: ignore[arg-type]
     return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
 

@@ -45,7 +45,9 @@ def gate_of(desk: object, *, token: str | None = None, **parameters: object) -> 
     async def inner(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError(f"{scope['path']} was passed on")
 
-    return Gate(inner, desk, token=token, parameters=ServingParameters(**parameters))
+    limits = ServingParameters(**parameters)
+    admission = Admission.of_worker(limits)
+    return Gate(inner, desk, admission, token=token, parameters=limits)
 
 
 def client_of(gate: Gate, *, caller: str = "127.0.0.1") -> httpx.AsyncClient:

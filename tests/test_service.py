@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import pytest
 from redis import Redis
 
 from pricing_assets.core.errors import InputError
 from pricing_assets.core.serving_parameters import ServingParameters
-from pricing_assets.core.settings import PricingSettings
-from serving.home import Home
-from serving.launch import check_exposure, serving_process
-from serving.price_store import PriceStore
-from serving.redis_server import redis_for
-from tests.published_tables import curve_table, price_table, stamps
+from serving.launch import check_exposure
+from tests.published_tables import price_table
+from tests.running_service import CURVES, Running, running_service
 
-CURVES = curve_table(30)
 CONTEXT = {"current_stock": 40, "day_of_week": "Friday", "comp_price": 21.5, "is_promo": True}
 FIELDS = {
     "product_id",
@@ -43,50 +37,10 @@ FIELDS = {
 }
 
 
-class Running:
-    """A service under test with its home."""
-
-    def __init__(self, home: Home, port: int, redis_url: str) -> None:
-        self.store = PriceStore(home.tables)
-        self.redis_url = redis_url
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
-
-    def publish(self, factor: float, model_version: str = "1") -> str:
-        now = datetime.now(UTC)
-        made = stamps(model_version=model_version, now=now)
-        prices = price_table(CURVES, factor=factor)
-        return self.store.publish(prices=prices, curves=CURVES, stamps=made, now=now).table_version
-
-    def ask(self, **request: object) -> httpx.Response:
-        return self.client.post("/get_price", json=request)
-
-    def price(self, product_id: str, **context: object) -> dict:
-        response = self.ask(product_id=product_id, **context)
-        assert response.status_code == 200, response.text
-        return response.json()
-
-    def until(self, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
-        while not holds():
-            assert time.monotonic() < deadline, "the service did not get there in 20 s"
-            time.sleep(0.05)
-
-    def ready_version(self) -> str | None:
-        return self.client.get("/readyz").json()["table_version"]
-
-
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    home = Home.at(tmp_path_factory.mktemp("home"))
-    settings = PricingSettings(serving=ServingParameters(port=free_port(), redis_timeout_ms=500))
-    with pytest.MonkeyPatch.context() as patch, redis_for(url=None, log_folder=home.logs) as redis:
-        assert redis is not None
-        patch.setenv("PRICING_REDIS_URL", redis)
-        with serving_process(home, settings) as process:
-            running = Running(home, settings.serving.port, redis)
-            wait_until_alive(running.client, process)
-            yield running
-            running.client.close()
+    with running_service(tmp_path_factory.mktemp("home")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -99,24 +53,6 @@ def published(service: Running) -> Running:
     version = service.publish(1.05)
     service.until(lambda: service.ready_version() == version)
     return service
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until_alive(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the service ended"
-        try:
-            if client.get("/livez").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError("the service did not start in 60 s")
 
 
 def test_without_context_the_published_price_comes_exactly(published: Running) -> None:
@@ -349,10 +285,10 @@ def test_a_damaged_table_is_refused_and_the_old_one_keeps_serving(published: Run
     good = published.ready_version()
     pointer = published.store.root / "current.json"
     content = pointer.read_bytes()
-    refused = metric(published, 'pricing_table_loads_total{outcome="refused"}')
+    refused = published.metric('pricing_table_loads_total{outcome="refused"}')
     pointer.write_bytes(b"{broken")
     published.until(
-        lambda: metric(published, 'pricing_table_loads_total{outcome="refused"}') > refused
+        lambda: published.metric('pricing_table_loads_total{outcome="refused"}') > refused
     )
     assert published.price("SKU-1")["table_version"] == good
     assert published.ready_version() == good
@@ -400,13 +336,7 @@ def test_the_metrics_carry_the_contract_s_names(published: Running) -> None:
         "pricing_quotes_total",
     ):
         assert f"# TYPE {name}" in text or re.search(f"^{name}", text, re.MULTILINE), name
-    assert 0 < metric(published, "cache_hit_ratio") < 1
-
-
-def metric(running: Running, name: str) -> float:
-    text = running.client.get("/metrics").text
-    found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-    return float(found.group(1)) if found else 0.0
+    assert 0 < published.metric("cache_hit_ratio") < 1
 
 
 def test_the_page_and_the_api_description_load_nothing_from_outside(published: Running) -> None:
