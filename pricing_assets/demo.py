@@ -77,16 +77,35 @@ def _simulated(place: Home, *, products: int, days: int) -> str:
 
 def _ask_service(place: Home) -> None:
     """Start the service, ask for the price with the largest change, print it, stop the service."""
-    port, log = free_port(8080), place.logs / "demo-service.log"
-    with service(place, host=LOOPBACK, port=port, log=log) as process:
+    port, grpc_port = free_port(8080), free_port(50051)
+    log = place.logs / "demo-service.log"
+    with service(place, host=LOOPBACK, port=port, grpc_port=grpc_port, log=log) as process:
         _wait_until_ready(port, process, log=log)
-        body = json.dumps({"product_id": _product_to_ask(place)})
+        product = _product_to_ask(place)
+        body = json.dumps({"product_id": product})
         _say(f"     POST http://{LOOPBACK}:{port}/get_price {body}")
         status, answer = _ask(port, "POST", "/get_price", body)
         if status != 200:
             raise ServiceNotReadyError(f"the service answered {status}: {answer}; its log is {log}")
         text = json.dumps(json.loads(answer), indent=2, ensure_ascii=False)
         _say(*_indented(text.splitlines()))
+        _say("", *_indented(_asked_over_grpc(grpc_port, product)))
+
+
+def _asked_over_grpc(port: int, product_id: str) -> list[str]:
+    """The same price over gRPC, as lines."""
+    import grpc
+
+    from serving.protocol.pricing_pb2 import PriceRequest
+    from serving.protocol.pricing_pb2_grpc import PricingServiceStub
+
+    with grpc.insecure_channel(f"{LOOPBACK}:{port}") as channel:
+        price = PricingServiceStub(channel).GetPrice(PriceRequest(product_id=product_id))
+    return [
+        f'gRPC {LOOPBACK}:{port} pricing.v1.PricingService/GetPrice {{product_id: "{product_id}"}}',
+        f"{price.recommended_price} {price.currency} from {price.source}, "
+        f"table {price.table_version}, quote {price.quote_id}",
+    ]
 
 
 def _product_to_ask(place: Home) -> str:
@@ -132,7 +151,7 @@ def _closing(place: Home, finished: FinishedRun, *, source: str) -> list[str]:
         f"      Dagster  http://{LOOPBACK}:3000/runs/{finished.run_id}",
         f"      MLflow   http://{LOOPBACK}:5000",
         f"  {start} make serve",
-        f"      prices   http://{LOOPBACK}:8080",
+        f"      prices   http://{LOOPBACK}:8080, gRPC {LOOPBACK}:50051",
         f"  pricing export --home {place.root} --out prices.csv",
     ]
 

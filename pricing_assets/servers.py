@@ -65,13 +65,15 @@ def dev(home: Home, *, data: str | None, dagster_port: int, mlflow_port: int) ->
 
 @contextmanager
 def service(
-    home: Home, *, host: str, port: int, log: Path | None = None
+    home: Home, *, host: str, port: int, grpc_port: int, log: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The price service as a child process, stopped at the end; output to ``log`` if given."""
-    refuse_taken_port(port, host=host)
+    for taken in (port, grpc_port):
+        refuse_taken_port(taken, host=host)
     command = [
         *(sys.executable, "-m", "serving"),
-        *("--home", str(home.root), "--host", host, "--port", str(port)),
+        *("--home", str(home.root), "--host", host),
+        *("--port", str(port), "--grpc-port", str(grpc_port)),
     ]
     with _child(command, home_environment(home=home), log=log) as process:
         yield process

@@ -41,6 +41,9 @@ def test_it_serves_the_price_that_it_published(
     prices = table.prices.to_pandas().set_index("product_id")
     assert answer["recommended_price"] == prices["recommended_price"][answer["product_id"]]
     assert answer["table_version"] == table.version
+    over_grpc = said[said.index("pricing.v1.PricingService/GetPrice") :].splitlines()[1]
+    assert over_grpc.strip().startswith(f"{answer['recommended_price']} USD from table, table")
+    assert table.version in over_grpc
 
 
 def test_bad_data_ends_with_2_and_one_clear_line(
