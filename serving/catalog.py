@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,8 @@ _PRICE_NUMBERS = (
 )
 _PRICE_TEXTS = ("product_id", "store_id", "segment", "currency", "objective")
 _FLAT_WEEK = (1.0,) * 7
+MIN_MARKUPS = 3
+"""Priced products of a category with a known cost from which its usual markup is taken."""
 ROWS_KEPT = 65_536
 """Rows and answers kept ready; the rest of a large table is made from its columns when asked."""
 
@@ -60,6 +62,7 @@ class Catalog:
         self._curves = {name: _floats(table.curves, name) for name in _CURVE_NUMBERS}
         self._weekdays = table.curves["weekday_index"].combine_chunks()
         self._curve_of = _curve_positions(table)
+        self._categories = table.curves["category"].combine_chunks()
         self._rows = {key: i for i, key in enumerate(self._keys())}
         self._of_product = self._group_by_product()
         self.row = lru_cache(maxsize=ROWS_KEPT)(self._row)
@@ -133,6 +136,31 @@ class Catalog:
                 if len(found) == limit:
                     break
         return found
+
+    def markup(self, row: PricedRow) -> float | None:
+        """The markup on cost that is usual in the row's category; None where none is learned."""
+        position = self._rows.get((row.product_id, row.store_id, row.segment), -1)
+        curve = int(self._curve_of[position]) if position >= 0 else -1
+        return self._markups.get(self._categories[curve].as_py()) if curve >= 0 else None
+
+    @cached_property
+    def _markups(self) -> dict[str, float]:
+        """Median of published price over cost, less one, by category."""
+        rows = np.flatnonzero(self._curve_of >= 0)
+        curves = self._curve_of[rows]
+        cost = self._curves["unit_cost"][curves]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            markup = self._numbers["recommended_price"][rows] / cost - 1
+        categories = np.array(self._categories.to_pylist(), dtype=object)[curves]
+        learned: dict[str, list[float]] = {}
+        for category, value in zip(categories, markup, strict=True):
+            if np.isfinite(value) and value >= 0:
+                learned.setdefault(category, []).append(float(value))
+        return {
+            name: float(np.median(values))
+            for name, values in learned.items()
+            if name and len(values) >= MIN_MARKUPS
+        }
 
     def revenue_impact(self) -> float:
         """Expected revenue at the recommended less that at the current prices, one horizon."""

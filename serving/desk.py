@@ -83,7 +83,7 @@ class Desk:
         self._now = now
         self._records = Recorder.under(audit, settings=settings.audit)
         self._explainer = Explainer(store=store, audit=audit, settings=settings)
-        self._ladder = Ladder(cache, ttl_seconds=settings.serving.cache_ttl_seconds)
+        self._ladder = Ladder(cache, serving=settings.serving)
         self._tables = TableWatch(store, settings=settings, taken_up=self._ladder.forget)
         self._push: asyncio.Task[None] | None = None
 
@@ -257,9 +257,15 @@ class Desk:
 
     async def _found(self, catalog: Catalog, request: PriceRequest, *, remote: bool) -> Prepared:
         """The ladder's answer; an expired table says so."""
-        freeze = self._tables.freeze
-        found = await self._ladder.answer(catalog, freeze, request, remote=remote)
-        if not self._expired(catalog):
+        overdue = self._now() - catalog.manifest.valid_until
+        found = await self._ladder.answer(
+            catalog,
+            self._tables.freeze,
+            request,
+            remote=remote,
+            overdue_hours=overdue.total_seconds() / 3600,
+        )
+        if overdue.total_seconds() <= 0:
             return found
         reason = f"the table expired at {catalog.manifest.valid_until.isoformat()}"
         return found.with_reason(reason)

@@ -38,6 +38,7 @@ from serving.quote import (
     Quote,
     bounds_at,
     bounds_of,
+    current_quote,
     finite_or_none,
     frozen_quote,
     in_minor,
@@ -147,11 +148,13 @@ def recomputed(
     if source == "frozen":
         return frozen_quote(product, row, context, currency=catalog.manifest.currency)
     if source == "rule" or row is None or not row.has_price:
-        return rule_quote(product, context, settings=settings)
-    priced = quote(row, context, settings=settings)
-    if source == "table" and priced.source != "table":
+        markup = catalog.markup(row) if row is not None else None
+        return rule_quote(product, context, settings=settings, row=row, markup=markup)
+    if source == "current":
+        return current_quote(row, context, settings=settings)
+    if source == "table" and row.curve is not None and row.curve.usable:
         return published_quote(row)
-    return priced
+    return quote(row, context, settings=settings)
 
 
 def _head(found: FoundQuote) -> dict[str, Any]:

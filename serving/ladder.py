@@ -1,7 +1,13 @@
-"""The fallback ladder of one worker: frozen, published, remembered, cached, live, rule.
+"""The fallback ladder of one worker: which price answers, and which when that one fails.
 
-Belongs here: the order of the rungs, and the guard that each answer passes. Prices are ``quote``
-and ``live_quote``; counting, numbering and batches are ``desk``.
+A frozen product's current price comes before all. Else, for a request that brings a context: the
+live quote, or the same one kept for a while in this worker or in Redis; where the live one fails,
+one that was kept longer. Then the published price; then a rule on cost and rival; then the current
+price. Each answer is guarded anew and says its rung in ``source``; a table that expired longer ago
+than the settings allow gives no live quote, and later no price at all.
+
+Belongs here: the order of the rungs and their ages. Prices are ``quote`` and ``live_quote``;
+counting, numbering and batches are ``desk``.
 """
 
 from __future__ import annotations
@@ -11,7 +17,8 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from pricing_assets.core.errors import GuardRailError
+from pricing_assets.core.errors import GuardRailError, InputError, UnknownProductError
+from pricing_assets.core.serving_parameters import ServingParameters
 from serving import metrics, tallies
 from serving.answer import Prepared, noted
 from serving.catalog import Catalog, Found
@@ -24,8 +31,10 @@ from serving.quote import (
     Quote,
     bounds_of,
     check_plausible,
+    current_quote,
     frozen_quote,
     guarded,
+    has_rule,
     in_minor,
     published_quote,
     rule_quote,
@@ -52,12 +61,17 @@ class _Asked:
         return self.key + self.found.note
 
 
+FAULTS = (GuardRailError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What a rung may fail with: a price outside its rails, or a row that holds no proper numbers."""
+
+
 class Ladder:
     """Finds the answer to one request on the first rung that has one."""
 
-    def __init__(self, cache: PriceCache, *, ttl_seconds: float) -> None:
+    def __init__(self, cache: PriceCache, *, serving: ServingParameters) -> None:
         self._cache = cache
-        self._here: WorkerCache[Prepared] = WorkerCache(ttl_seconds=ttl_seconds)
+        self._serving = serving
+        self._here: WorkerCache[Prepared] = WorkerCache(ttl_seconds=serving.cache_ttl_seconds)
 
     def forget(self) -> None:
         """Forget what the worker remembers, for a new table."""
@@ -67,35 +81,70 @@ class Ladder:
         """The published price of a product without context; None leaves it to ``answer``."""
         if freeze.holds(product_id):
             return None
-        found = catalog.published(product_id)
+        try:
+            found = catalog.published(product_id)
+        except FAULTS:
+            return None
         if found is not None:
             tallies.CACHE_LOOKUPS["table"].count += 1
         return found
 
     async def answer(
-        self, catalog: Catalog, freeze: Freeze, request: PriceRequest, *, remote: bool
+        self,
+        catalog: Catalog,
+        freeze: Freeze,
+        request: PriceRequest,
+        *,
+        remote: bool,
+        overdue_hours: float = 0.0,
+        context: Context | None = None,
     ) -> Prepared:
-        """The answer to ``request``; ``remote`` lets it wait for Redis.
+        """The answer to ``request``.
+
+        Args:
+            catalog: the table in use.
+            freeze: products that are held.
+            request: what is asked.
+            remote: whether it may wait for Redis.
+            overdue_hours: time since the table expired; 0 or less where it is valid.
+            context: in place of the request's own, where the feature store adds to it.
 
         Raises:
             UnknownProductError: the product is in no table and nothing is given to price it by.
             InputError: the request contradicts what is known.
+            GuardRailError: no rung has a price that may be served.
         """
-        product, context = request.product_id, request.context
+        product = request.product_id
+        context = request.context if context is None else context
         found = catalog.find(product, request.store_id, request.segment)
         row = found.row if found else None
         if freeze.holds(product):
             currency = catalog.manifest.currency
             return catalog.prepare(frozen_quote(product, row, context, currency=currency), row)
         if found is None or not found.row.has_price:
-            return catalog.prepare(rule_quote(product, context, settings=catalog.settings), None)
+            return self._cold_start(catalog, row, request, context)
         check_plausible(found.row, context)
         meaning = found.row.meaning(context)
+        key = "" if meaning.is_empty else cache_key(catalog.version, found.row, meaning)
+        asked = _Asked(catalog, found, context, meaning, key)
+        if overdue_hours > self._serving.table_max_overdue_hours:
+            return self._without_table(asked, why="the table is too old to be used")
         if meaning.is_empty:
             tallies.CACHE_LOOKUPS["table"].count += 1
-            return catalog.prepare(noted(published_quote(found.row), found.note), row)
-        key = cache_key(catalog.version, found.row, meaning)
-        return await self._in_context(_Asked(catalog, found, context, meaning, key), remote=remote)
+            return self._published(asked)
+        if overdue_hours > self._serving.live_max_overdue_hours:
+            return self._published(asked, why="the table is too old to price the context by")
+        return await self._in_context(asked, remote=remote)
+
+    def _cold_start(
+        self, catalog: Catalog, row: PricedRow | None, request: PriceRequest, context: Context
+    ) -> Prepared:
+        """By rule, for a product that the table gives no price."""
+        markup = catalog.markup(row) if row is not None else None
+        answer = rule_quote(
+            request.product_id, context, settings=catalog.settings, row=row, markup=markup
+        )
+        return catalog.prepare(answer, None)
 
     async def _in_context(self, asked: _Asked, *, remote: bool) -> Prepared:
         """Remembered by this worker, cached in Redis, or live."""
@@ -108,11 +157,65 @@ class Ladder:
             tallies.CACHE_LOOKUPS["redis"].count += 1
             return self._remember(asked, cached)
         tallies.CACHE_LOOKUPS["computed"].count += 1
-        live = self._live(asked)
+        try:
+            live = self._live(asked)
+            ready = asked.catalog.prepare(noted(live, asked.found.note), asked.found.row)
+        except FAULTS as failure:
+            _failed("live", failure, asked)
+            return self._without_live(asked)
         self._remember(asked, live)
         if remote:
             self._cache.keep(asked.key, live)
-        return asked.catalog.prepare(noted(live, asked.found.note), asked.found.row)
+        return ready
+
+    def _without_live(self, asked: _Asked) -> Prepared:
+        """The same quote, kept longer than usual; else the published price."""
+        oldest = self._serving.cache_max_age_seconds
+        kept = self._here.last(asked.key_here, max_age_seconds=oldest)
+        if kept is not None:
+            return kept
+        return self._published(asked, why="the live price could not be made")
+
+    def _published(self, asked: _Asked, *, why: str = "") -> Prepared:
+        """The published price; below it where that one breaks its own guard rails."""
+        found = asked.found
+        try:
+            answer = published_quote(found.row)
+            if why:
+                reason = f"{why}, so the published price stands"
+                answer = replace(answer, reasons=(*answer.reasons, reason))
+            return asked.catalog.prepare(noted(answer, found.note), found.row)
+        except FAULTS as failure:
+            _failed("table", failure, asked)
+            return self._without_table(asked, why="the published price cannot be used")
+
+    def _without_table(self, asked: _Asked, *, why: str) -> Prepared:
+        """By rule where a cost or a rival is known, else the current price.
+
+        Raises:
+            GuardRailError: neither is a price that may be served.
+        """
+        catalog, row, settings = asked.catalog, asked.found.row, asked.catalog.settings
+        if has_rule(asked.context, row):
+            try:
+                answer = rule_quote(
+                    row.product_id,
+                    asked.context,
+                    settings=settings,
+                    row=row,
+                    markup=catalog.markup(row),
+                    why=why,
+                )
+                return catalog.prepare(noted(answer, asked.found.note), row)
+            except (*FAULTS, InputError) as failure:
+                _failed("rule", failure, asked)
+        try:
+            answer = current_quote(row, asked.context, settings=settings)
+            return catalog.prepare(noted(answer, asked.found.note), row)
+        except (*FAULTS, InputError, UnknownProductError) as failure:
+            raise GuardRailError(
+                f"product '{row.product_id}' has no price that may be served: {failure}"
+            ) from failure
 
     def _remember(self, asked: _Asked, answer: Quote) -> Prepared:
         source = "cache" if answer.source == "live" else answer.source
@@ -137,14 +240,17 @@ class Ladder:
             return None
 
     def _live(self, asked: _Asked) -> Quote:
-        """The live price; the published one where a live one breaks a guard rail."""
         started = time.perf_counter()
-        row: PricedRow = asked.found.row
         try:
-            return quote(row, asked.context, settings=asked.catalog.settings)
-        except GuardRailError:
-            metrics.GUARD_RAIL_REFUSALS.labels(origin="live").inc()
-            _log.exception("live_price_refused", product_id=row.product_id)
-            return published_quote(row)
+            return quote(asked.found.row, asked.context, settings=asked.catalog.settings)
         finally:
             tallies.INFERENCE_TIME.observe(time.perf_counter() - started)
+
+
+def _failed(rung: str, failure: Exception, asked: _Asked) -> None:
+    """Count a rung that could not answer, and log why."""
+    metrics.RUNG_FAILURES.labels(rung=rung).inc()
+    if isinstance(failure, GuardRailError):
+        metrics.GUARD_RAIL_REFUSALS.labels(origin=rung).inc()
+    product = asked.found.row.product_id
+    _log.error("rung_failed", rung=rung, product_id=product, reason=str(failure))

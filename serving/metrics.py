@@ -46,6 +46,11 @@ GUARD_RAIL_REFUSALS = Counter(
     "Prices stopped by the last check, by where they came from.",
     ["origin"],
 )
+RUNG_FAILURES = Counter(
+    "pricing_rung_failures",
+    "Rungs of the fallback ladder that should have answered and could not, so that the next did.",
+    ["rung"],
+)
 CACHE_LOOKUPS = Counter(
     "pricing_cache_lookups", "Quotes by where they were found; computed means nowhere.", ["tier"]
 )
@@ -78,10 +83,12 @@ FROZEN = Gauge(
 )
 
 # A labelled metric shows only once it has a child; an operator's rules need it from the start.
-for _origin in ("live", "cache"):
+for _origin in ("live", "cache", "table", "rule"):
     GUARD_RAIL_REFUSALS.labels(origin=_origin)
-for _source in ("table", "live", "cache", "rule", "frozen"):
+for _source in ("table", "live", "cache", "rule", "current", "frozen"):
     QUOTES.labels(source=_source)
+for _rung in ("live", "table", "rule"):
+    RUNG_FAILURES.labels(rung=_rung)
 for _tier in ("table", "worker", "redis", "computed"):
     CACHE_LOOKUPS.labels(tier=_tier)
 BATCH_TIME.labels(device="cpu")

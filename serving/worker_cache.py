@@ -42,6 +42,12 @@ class WorkerCache(Generic[Value]):
         self._kept.move_to_end(key)
         return kept[1]
 
+    def last(self, key: str, *, max_age_seconds: float) -> Value | None:
+        """The value kept under ``key`` though its time may be over, up to an age."""
+        kept = self._kept.get(key)
+        too_old = kept is None or self._clock() - (kept[0] - self._ttl) > max_age_seconds
+        return None if kept is None or too_old else kept[1]
+
     def keep(self, key: str, value: Value) -> None:
         """Keep ``value``, at the cost of the least recently used one where there is no room."""
         self._kept[key] = (self._clock() + self._ttl, value)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from typing import Literal
-
 from pydantic import Field
 
 from pricing_assets.core.parameters import Parameters
@@ -58,7 +56,27 @@ class ServingParameters(Parameters):
         "http://127.0.0.1:4318/v1/traces; null traces nothing. Needs the extra 'tracing'.",
     )
     markup_cold_start: float = Field(
-        0.5, ge=0, description="Markup on cost for a product that no table knows."
+        0.5,
+        ge=0,
+        description="Markup on cost for a product that no table knows, or of a category in which "
+        "too few are priced to learn one.",
+    )
+    live_max_overdue_hours: float = Field(
+        24,
+        ge=0,
+        description="Hours after a table has expired in which its demand curves are still "
+        "re-optimised for a request; then its published prices stand as they are.",
+    )
+    table_max_overdue_hours: float = Field(
+        168,
+        ge=0,
+        description="Hours after a table has expired in which its published prices are still "
+        "served; then a rule on cost, or the current price.",
+    )
+    cache_max_age_seconds: float = Field(
+        3600,
+        ge=0,
+        description="Age in seconds up to which a kept quote answers where a live one fails.",
     )
 
 
