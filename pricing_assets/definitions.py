@@ -98,6 +98,10 @@ def _resources() -> dict[str, Any]:
 def _executor(orchestration: OrchestrationParameters) -> dg.ExecutorDefinition:
     if orchestration.executor == "in_process":
         return dg.in_process_executor
+    if orchestration.executor == "celery":
+        from resources import celery_steps
+
+        return celery_steps.executor(orchestration)
     return dg.multiprocess_executor.configured({"max_concurrent": orchestration.max_concurrent})
 
 

@@ -25,13 +25,13 @@ class OrchestrationParameters(Parameters):
     )
     celery_broker: str = Field(
         "",
-        pattern="^(rediss?://.+)?$",
-        description="Redis that carries steps to Celery workers, as redis://host:6379/1; empty "
-        "takes PRICING_REDIS_URL.",
+        pattern=r"^((rediss?|redis\+socket)://.+)?$",
+        description="Redis that carries steps to Celery workers, as redis://host:6379/1. Not the "
+        "cache of the service, which forgets what is old: maxmemory-policy must be noeviction.",
     )
     celery_backend: str = Field(
         "",
-        pattern="^(rediss?://.+)?$",
+        pattern=r"^((rediss?|redis\+socket)://.+)?$",
         description="Redis that carries results back; empty takes the broker.",
     )
     celery_redelivery_seconds: int = Field(
