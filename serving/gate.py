@@ -7,11 +7,10 @@ application (OpenAPI, metrics). No HTTP server: BentoML's uvicorn calls this.
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -22,9 +21,10 @@ import structlog
 
 from pricing_assets.core.errors import NotPublishedError, PricingError
 from pricing_assets.core.serving_parameters import ServingParameters
-from serving import metrics
+from serving import tallies
 from serving.admission import Admission
 from serving.desk import Desk
+from serving.patience import within
 from serving.replies import (
     Application,
     Receive,
@@ -73,7 +73,7 @@ class Gate:
         self._max_body = parameters.max_body_bytes
         self._timeout = parameters.request_timeout_seconds
         self._admission = admission
-        self._posts: dict[str, Callable[[bytes], Awaitable[Any]]] = {
+        self._posts: dict[str, Callable[[bytes], Coroutine[Any, Any, bytes]]] = {
             "/get_price": self._get_price,
             "/get_prices": self._get_prices,
             "/demand_curve": self._demand_curve,
@@ -114,6 +114,7 @@ class Gate:
             return self._gets[path](scope)
         if path in BENTOML_PATHS:
             _check_method(method, "GET")
+            tallies.push()
             return None
         raise Refused(404, f"there is nothing at {path[:100]!r}; see /docs.json")
 
@@ -132,8 +133,7 @@ class Gate:
     async def _replied(self, path: str, body: bytes) -> Reply:
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(self._timeout):
-                return Reply(200, encode_json(await self._posts[path](body)))
+            return Reply(200, await within(self._timeout, self._posts[path](body)))
         except PricingError as failure:
             raise refusal_of(failure) from None
         except TimeoutError:
@@ -144,17 +144,16 @@ class Gate:
             sentence = "the service failed on this request; its log says why"
             raise Refused(500, sentence, drained=True) from None
         finally:
-            elapsed = time.perf_counter() - started
-            metrics.API_LATENCY.labels(endpoint=path[1:]).observe(elapsed)
+            tallies.API_LATENCY[path[1:]].observe(time.perf_counter() - started)
 
-    async def _get_price(self, body: bytes) -> Any:
-        return await self._desk.price(price_request(decode_json(body)))
+    async def _get_price(self, body: bytes) -> bytes:
+        return await self._desk.price_json(decode_json(body))
 
-    async def _get_prices(self, body: bytes) -> Any:
-        return {"prices": await self._desk.prices(price_items(decode_json(body)))}
+    async def _get_prices(self, body: bytes) -> bytes:
+        return await self._desk.prices_json(price_items(decode_json(body)))
 
-    async def _demand_curve(self, body: bytes) -> Any:
-        return self._desk.demand_curve(price_request(decode_json(body)))
+    async def _demand_curve(self, body: bytes) -> bytes:
+        return encode_json(self._desk.demand_curve(price_request(decode_json(body))))
 
     def _page(self, _: Scope) -> Reply:
         policy = ((b"content-security-policy", _PAGE_POLICY),)
@@ -185,19 +184,17 @@ class Gate:
             if not hmac.compare_digest(given, b"Bearer " + self._token):
                 raise Refused(401, "give the API token as 'Authorization: Bearer <token>'")
             return
-        if not _is_loopback(scope) or _host_name(scope) not in LOCAL_HOSTS:
+        if not _is_loopback(scope) or _host_name(_header(scope, b"host")) not in LOCAL_HOSTS:
             raise Refused(403, "without PRICING_API_TOKEN the service answers this machine only")
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        kind = _header(scope, b"content-type").split(b";")[0].strip().lower()
-        if kind != b"application/json":
+        if not _is_json(_header(scope, b"content-type")):
             raise Refused(415, "send application/json; no other content type is taken")
         length = _header(scope, b"content-length")
         if length.isdigit() and int(length) > self._max_body:
             raise self._too_large()
         try:
-            async with asyncio.timeout(self._timeout):
-                return await self._read(receive)
+            return await within(self._timeout, self._read(receive))
         except TimeoutError:
             raise Refused(408, f"the body did not come within {self._timeout:g} s") from None
 
@@ -225,8 +222,15 @@ def _check_method(method: str, allowed: str) -> None:
 
 
 def _header(scope: Scope, name: bytes) -> bytes:
-    found = next((value for key, value in scope["headers"] if key == name), b"")
-    return bytes(found)
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return b""
+
+
+@lru_cache(maxsize=256)
+def _is_json(content_type: bytes) -> bool:
+    return content_type.split(b";")[0].strip().lower() == b"application/json"
 
 
 def _is_loopback(scope: Scope) -> bool:
@@ -243,9 +247,10 @@ def _names_loopback(address: str) -> bool:
         return False
 
 
-def _host_name(scope: Scope) -> str:
+@lru_cache(maxsize=256)
+def _host_name(header: bytes) -> str:
     """The Host header without its port."""
-    host = _header(scope, b"host").decode("latin-1").strip()
+    host = header.decode("latin-1").strip()
     if host.startswith("["):
         return host[1:].split("]", 1)[0].lower()
     return host.rsplit(":", 1)[0].lower() if host.count(":") == 1 else host.lower()

@@ -23,6 +23,8 @@ def configure_logs(log_format: Literal["console", "json"]) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
+    # uvicorn writes a line for each request where anybody listens; here requests are counted.
+    logging.getLogger("uvicorn.access").propagate = False
     if log_format == "json":
         for name in ("", *_LIBRARIES):
             for handler in logging.getLogger(name).handlers:
