@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from pricing_assets.core.errors import GuardRailError
 from pricing_assets.core.guardrails import PriceBounds
-from pricing_assets.core.linked_rails import linked_rails
 from pricing_assets.core.price_parameters import GuardRailParameters
 from pricing_assets.core.price_relations import ALONE, PriceRelations, price_relations
 from pricing_assets.core.price_rules import Rule
+from pricing_assets.core.rail_consistency import linked_rails
 from pricing_assets.core.settings import PricingSettings
 
 
@@ -60,7 +60,7 @@ def obeys(price, relations: PriceRelations) -> bool:
 
 
 @st.composite
-def small_cases(draw):
+def small_cases(draw) -> tuple[PriceRelations, PriceBounds]:
     count = draw(st.integers(2, 4))
     floor = np.array([draw(st.integers(1, 12)) for _ in range(count)])
     ceiling = floor + [draw(st.integers(0, 5)) for _ in range(count)]
@@ -185,7 +185,7 @@ def catalogue() -> pd.DataFrame:
             "pack_size": [1.0, 2.0, 6.0, np.nan, 1.0, 1.0, 3.0],
             "zone": ["north"] * 7,
             "kvi": [1, 0, 0, 0, 1, 1, 0],
-            "rival_price": [2.0, np.nan, 9.0, np.nan, np.nan, 4.0, 1.0],
+            "reference_rival_price": [2.0, np.nan, 9.0, np.nan, np.nan, 4.0, 1.0],
         }
     )
 
@@ -201,7 +201,10 @@ def test_no_rule_is_on_by_default() -> None:
 
 def test_sizes_bind_the_next_larger_pack_of_one_brand_category_and_store() -> None:
     found = relations_under(size_parity=True)
-    pairs = {(int(i), int(j)): float(r) for i, j, r in zip(found.left, found.right, found.ratio)}
+    pairs = {
+        (int(i), int(j)): float(r)
+        for i, j, r in zip(found.left, found.right, found.ratio, strict=True)
+    }
     assert pairs == {(1, 0): 2.0, (2, 1): 3.0}
 
 
@@ -235,5 +238,5 @@ def test_a_mean_above_its_limit_is_lowered_towards_the_floors() -> None:
     rails = linked_rails(relations, bounds)
     start = rails.feasible_start(np.array([1400, 1000]), bounds, ending="none")
     assert start.mean() <= 1000 and start.mean() > 990
-    low, high = rails.bounds_for(np.array([0, 1]), start)
+    _, high = rails.bounds_for(np.array([0, 1]), start)
     assert high.sum() <= 2000

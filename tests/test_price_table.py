@@ -18,7 +18,7 @@ from pricing_assets.core.price_confidence import confidence
 from pricing_assets.core.price_parameters import GuardRailParameters, PriceTableParameters
 from pricing_assets.core.price_table import STAMP_COLUMNS, build_price_table
 from pricing_assets.core.settings import PricingSettings
-from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS, PRICE_TABLE_COLUMNS
+from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS, PRICE_RAIL_COLUMNS, PRICE_TABLE_COLUMNS
 from pricing_assets.core.unit_worth import UnitWorth, unit_worth
 
 TINY = 1e-9
@@ -459,7 +459,7 @@ def test_an_empty_catalogue_gives_an_empty_table() -> None:
 
 def test_columns_are_the_contracts_but_for_the_stamps() -> None:
     columns = [name for name in PRICE_TABLE_COLUMNS if name not in STAMP_COLUMNS]
-    assert list(table_of(PricingSettings()).columns) == columns
+    assert list(table_of(PricingSettings()).columns) == [*columns, *PRICE_RAIL_COLUMNS]
 
 
 def test_chunks_and_order_do_not_matter() -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pricing_assets.core.errors import MissingColumnError
 from pricing_assets.core.price_table import build_price_table
 from pricing_assets.core.settings import PricingSettings
-from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS
+from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS, PRICE_RAIL_COLUMNS
 
 
 def price_catalogue(catalogue: pa.Table, *, settings: PricingSettings) -> pa.Table:
@@ -36,7 +36,8 @@ def price_frame(frame: pd.DataFrame, *, settings: PricingSettings) -> pd.DataFra
         MissingCostError: the objective is profit and no product has a unit cost.
     """
     full = complete_catalogue(frame.reset_index(drop=True), settings=settings)
-    return build_price_table(full[list(DEMAND_CURVE_COLUMNS)], panel_facts=full, settings=settings)
+    table = build_price_table(full[list(DEMAND_CURVE_COLUMNS)], panel_facts=full, settings=settings)
+    return table.drop(columns=list(PRICE_RAIL_COLUMNS))
 
 
 def complete_catalogue(frame: pd.DataFrame, *, settings: PricingSettings) -> pd.DataFrame:

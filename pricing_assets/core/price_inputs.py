@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from pricing_assets.core.currency import to_major
 from pricing_assets.core.demand import DemandCurves
 from pricing_assets.core.errors import MissingCostError
-from pricing_assets.core.guardrails import PriceBounds, price_bounds
-from pricing_assets.core.price_endings import CandidatePrices, candidate_prices
+from pricing_assets.core.guardrails import PriceBounds
+from pricing_assets.core.price_endings import CandidatePrices
 from pricing_assets.core.price_rules import Rule
 from pricing_assets.core.price_search import PriceFacts, Substitutes
+from pricing_assets.core.row_rails import OPTIONAL_FACTS, RowRails, row_rails
 from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.unit_worth import needs_cost, unit_worth
 
@@ -35,6 +36,7 @@ class SearchInputs:
         curves: their demand; a neutral curve where there is none.
         usable: (n,) which rows have one.
         bounds, found: guard rails, and the allowed prices to search in minor units.
+        rails: the same rails with the rules between rows.
         facts: worth of a unit, stock, substitutes, and which rows may change.
     """
 
@@ -43,6 +45,7 @@ class SearchInputs:
     usable: Flags
     bounds: PriceBounds
     found: CandidatePrices
+    rails: RowRails
     facts: PriceFacts
 
     @property
@@ -63,19 +66,17 @@ def search_inputs(frame: pd.DataFrame, *, settings: PricingSettings) -> SearchIn
         MissingCostError: the objective weighs profit and no product has a unit cost.
     """
     require_costs(_floats(frame, "unit_cost"), settings=settings)
-    bounds = price_bounds(
-        current_price=_floats(frame, "current_price"),
-        unit_cost=_floats(frame, "unit_cost"),
-        map_price=_floats(frame, "map_price"),
-        settings=settings,
-    )
-    found = candidate_prices(
-        bounds, ending=settings.guardrails.price_ending, k=settings.price_table.candidates
-    )
+    rails = row_rails(frame, settings=settings)
     curves, usable = usable_curves(frame)
-    facts = price_facts(frame, bounds=bounds, usable=usable, settings=settings)
+    facts = price_facts(frame, bounds=rails.bounds, usable=usable, settings=settings)
     return SearchInputs(
-        frame=frame, curves=curves, usable=usable, bounds=bounds, found=found, facts=facts
+        frame=frame,
+        curves=curves,
+        usable=usable,
+        bounds=rails.bounds,
+        found=rails.found,
+        rails=rails,
+        facts=facts,
     )
 
 
@@ -103,6 +104,7 @@ def curves_with_facts(curve_frame: pd.DataFrame, panel_facts: pd.DataFrame) -> p
     key = ["product_id", "store_id"]
     curves = curve_frame.drop(columns=["unit_cost", "map_price"], errors="ignore")
     columns = [*key, "current_price", "unit_cost", "map_price", "on_hand", "replenished"]
+    columns += [name for name in OPTIONAL_FACTS if name in panel_facts]
     return curves.merge(panel_facts[columns], on=key, how="left", validate="one_to_one")
 
 
@@ -127,7 +129,12 @@ def price_facts(
     restocked = frame["replenished"].isin([True]) | frame["replenished"].isna()
     on_hand = np.where(restocked, np.nan, _floats(frame, "on_hand"))
     current = _floats(frame, "current_price")
-    worth = unit_worth(unit_cost=cost, current_price=current, settings=settings)
+    worth = unit_worth(
+        unit_cost=cost,
+        current_price=current,
+        settings=settings,
+        rival_price=_floats(frame, "reference_rival_price"),
+    )
     known = np.isfinite(worth.intercept)
     return PriceFacts(
         unit_cost=cost,

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from pricing_assets.core.guardrails import PriceBounds
 from pricing_assets.core.price_endings import CandidatePrices
-from pricing_assets.core.price_rules import Rule, sentence
+from pricing_assets.core.price_rules import REFUSALS, Rule, sentence
+from pricing_assets.core.row_rails import PublishedRails
 from pricing_assets.core.settings import PricingSettings
 
 Floats = NDArray[np.float64]
@@ -42,6 +43,7 @@ class PricedRows:
     Attributes:
         minor: chosen price, minor units.
         bounds, found: its guard rails and the prices that were searched.
+        published: rails that hold for every request, and the rules between products behind them.
         usable: the demand curve is valid.
         cost_missing: the objective needs a unit cost and there is none.
         available: units that can be sold, infinite where replenished.
@@ -52,6 +54,7 @@ class PricedRows:
     minor: Minors
     bounds: PriceBounds
     found: CandidatePrices
+    published: PublishedRails
     usable: Flags
     cost_missing: Flags
     available: Floats
@@ -112,11 +115,10 @@ def _decisions(
 
 def _stops(rows: PricedRows, settings: PricingSettings) -> list[str]:
     """Why the search was not free, for each row; empty where it was."""
-    rules = (Rule.INVALID_CURRENT_PRICE, Rule.INVALID_COST, Rule.INVALID_MAP)
     outside = Rule.CURRENT_PRICE_OUTSIDE
-    conditions = [rows.bounds.refusal == rule for rule in rules]
+    conditions = [rows.bounds.refusal == rule for rule in REFUSALS]
     conditions += [rows.cost_missing, ~rows.usable, ~rows.bounds.current_inside]
-    texts = [f"{rule.code}: {sentence(rule, settings=settings)}" for rule in rules]
+    texts = [f"{rule.code}: {sentence(rule, settings=settings)}" for rule in REFUSALS]
     texts += [
         "missing_cost: the unit cost is unknown, so profit cannot be weighed",
         "no_demand_curve: there is no valid demand curve with a falling demand",
@@ -181,7 +183,10 @@ def _rules(rows: PricedRows, settings: PricingSettings) -> list[str]:
         hit.append(Rule(int(bounds.ceiling_rule[row])) if at_ceiling[row] else Rule.NONE)
         missed = rows.found.ending_missed[row] and bool(up[row] | down[row])
         hit.append(Rule.NO_PRICE_WITH_ENDING if missed else Rule.NONE)
-        lines.append("; ".join(text[rule] for rule in hit if rule != Rule.NONE))
+        missed = rows.found.step_missed[row] and bool(up[row] | down[row])
+        hit.append(Rule.NO_PRICE_ON_STEP if missed else Rule.NONE)
+        hit += [Rule(int(rows.published.tight[row])), Rule(int(rows.published.relaxed[row]))]
+        lines.append("; ".join(text[rule] for rule in dict.fromkeys(hit) if rule != Rule.NONE))
     return lines
 
 

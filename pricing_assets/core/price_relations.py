@@ -21,9 +21,17 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Codes = NDArray[np.int8]
 Flags = NDArray[np.bool_]
+Minors = NDArray[np.int64]
 
 ALONE = -1
 """Group number of a row that is in no group."""
+PATIENCE = 64
+"""Sweeps after which rows that still move (relations that contradict each other in a circle) go
+straight to their floor."""
+
+_UP, _DOWN = 1e-12, 4e-12
+"""Relative slack of rounding; down is wider than up, so that a price raised to meet a relation
+meets it when it is read the other way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,7 @@ def price_relations(
 
     Args:
         frame: n rows; product_id, store_id, and where known category, brand, pack_size, zone,
-            kvi (0/1), rival_price (currency units).
+            kvi (0/1), reference_rival_price (currency units).
         priceable: (n,) rows that have a price; the others are in no relation.
         settings: gives the rules; those that are off make no relation.
     """
@@ -76,8 +84,12 @@ def price_relations(
     found = pd.concat(pairs, ignore_index=True)
     zone = _groups(rows, ["product_id", "zone"], of=rows["zone"] != "", count=len(frame))
     rival = np.full(len(frame), np.nan)
-    rival[rows.index] = rows["rival_price"] * 10.0 ** currency_exponent(settings.currency)
-    kvi = (rows["kvi"] > 0) & (rows["rival_price"] > 0) & np.isfinite(rows["rival_price"])
+    rival[rows.index] = rows["reference_rival_price"] * 10.0 ** currency_exponent(settings.currency)
+    kvi = (
+        (rows["kvi"] > 0)
+        & (rows["reference_rival_price"] > 0)
+        & np.isfinite(rows["reference_rival_price"])
+    )
     index = _groups(rows, ["store_id"], of=kvi, count=len(frame))
     cap = np.full(len(frame), np.inf)
     if rails.kvi_max_index is not None:
@@ -106,7 +118,7 @@ def _rows(frame: pd.DataFrame, priceable: Flags) -> pd.DataFrame:
 
 
 _TEXTS = ("product_id", "store_id", "category", "brand", "zone")
-_NUMBERS = ("pack_size", "kvi", "rival_price")
+_NUMBERS = ("pack_size", "kvi", "reference_rival_price")
 
 
 def _text(frame: pd.DataFrame, name: str) -> NDArray[np.object_]:
@@ -165,3 +177,35 @@ def _several(group: Indices) -> Indices:
     inside = group != ALONE
     size = np.bincount(group[inside], minlength=1)
     return np.where(inside & (size[np.maximum(group, 0)] > 1), group, ALONE)
+
+
+def highest_allowed(relations: PriceRelations, price: Minors) -> Minors:
+    """(n,) the highest price that pairs and groups allow each row at the others' prices."""
+    limit = np.full(len(price), np.iinfo(np.int64).max)
+    np.minimum.at(limit, relations.left, at_most(relations.ratio * price[relations.right]))
+    lowest, _ = extremes(relations.zone, price)
+    of_zone = at_most((1 + relations.zone_share) * lowest)
+    return np.where(relations.zone != ALONE, np.minimum(limit, of_zone), limit)
+
+
+def extremes(
+    group: Indices, price: Minors, *, like: Indices | None = None
+) -> tuple[Minors, Minors]:
+    """(n,) lowest and highest price of each row's group; of ``like``'s group where given."""
+    asked = group if like is None else like
+    count = int(max(asked.max(initial=ALONE), ALONE)) + 2
+    lowest, highest = np.full(count, np.iinfo(np.int64).max >> 8), np.zeros(count, dtype=np.int64)
+    rows = np.flatnonzero(group != ALONE)
+    np.minimum.at(lowest, group[rows], price[rows])
+    np.maximum.at(highest, group[rows], price[rows])
+    return lowest[asked], highest[asked]
+
+
+def at_most(minor: NDArray[np.floating]) -> Minors:
+    """Largest whole minor unit not above ``minor``."""
+    return np.asarray(np.floor(minor * (1 + _DOWN)).astype(np.int64))
+
+
+def at_least(minor: NDArray[np.floating]) -> Minors:
+    """Smallest whole minor unit not below ``minor``."""
+    return np.asarray(np.ceil(minor * (1 - _UP)).astype(np.int64))

@@ -34,8 +34,9 @@ from pricing_assets.core.price_search import (
     present_turn,
     spillover,
 )
+from pricing_assets.core.row_rails import numbers
 from pricing_assets.core.settings import PricingSettings
-from pricing_assets.core.tables import PRICE_TABLE_COLUMNS
+from pricing_assets.core.tables import PRICE_RAIL_COLUMNS, PRICE_TABLE_COLUMNS
 from pricing_assets.core.unit_worth import UnitWorth, needs_cost
 
 Floats = NDArray[np.float64]
@@ -55,6 +56,8 @@ def build_price_table(
 ) -> pd.DataFrame:
     """The price table, one row for each row of ``curve_frame``, without publication's stamps.
 
+    The contract's columns, then ``tables.PRICE_RAIL_COLUMNS``, which only the service reads.
+
     Expectations are over the horizon, with all recommended prices in force. Profit columns
     always mean profit, whatever the objective, and are NaN where the unit cost is unknown;
     ``p_worse`` is about the objective (profit, revenue, or units for market_share).
@@ -71,7 +74,8 @@ def build_price_table(
     Args:
         curve_frame: columns of ``tables.DEMAND_CURVE_COLUMNS``.
         panel_facts: one row a product and store: product_id, store_id, current_price,
-            unit_cost, map_price, on_hand, replenished.
+            unit_cost, map_price, on_hand, replenished, and what there is of
+            ``row_rails.OPTIONAL_FACTS``.
         settings: objective, horizon, guard rails and risk.
         chooser: the search on another device (``core.price_table_torch``); NumPy where None.
 
@@ -93,11 +97,17 @@ def _priced(
     """Choose, check, value and explain the price of every row."""
     curves, facts, bounds = inputs.curves, inputs.facts, inputs.bounds
     choice = choose_prices(
-        curves, inputs.candidates, facts=facts, parameters=settings.price_table, chooser=chooser
+        curves,
+        inputs.candidates,
+        facts=facts,
+        parameters=settings.price_table,
+        chooser=chooser,
+        rails=inputs.rails.linked,
     )
     ready = bounds.priceable
     minor = np.rint(to_minor(choice.price, exponent=bounds.exponent)).astype(np.int64)
     enforce(minor[ready], bounds.rows(ready))
+    published = inputs.rails.published(np.where(ready, minor, 0))
     outcome, spilled = _outcome(
         curves, price=choice.price, bounds=bounds, facts=facts, usable=inputs.usable
     )
@@ -105,6 +115,7 @@ def _priced(
         minor=np.where(ready, minor, 0),
         bounds=bounds,
         found=inputs.found,
+        published=published,
         usable=inputs.usable,
         cost_missing=np.isnan(facts.unit_cost) & needs_cost(settings),
         available=facts.available,
@@ -213,9 +224,10 @@ def _frame(
         inside=inside,
         prior_sd=settings.elasticity.prior_sd,
     )
+    allowed = rows.published.narrowed(bounds)
     limits = {
         name: np.where(bounds.priceable, to_major(edge, exponent=bounds.exponent), np.nan)
-        for name, edge in (("price_floor", bounds.floor), ("price_ceiling", bounds.ceiling))
+        for name, edge in (("price_floor", allowed.floor), ("price_ceiling", allowed.ceiling))
     }
     table = pd.DataFrame(
         {
@@ -236,6 +248,10 @@ def _frame(
             "confidence": trust,
             "objective": settings.objective,
             "horizon_days": settings.decision_days,
+            **rows.published.columns,
+            "reference_price_24h": numbers(frame, "reference_price_24h"),
+            "prior_price": numbers(frame, "prior_price"),
         }
     )
-    return table[[name for name in PRICE_TABLE_COLUMNS if name not in STAMP_COLUMNS]]
+    names = (*PRICE_TABLE_COLUMNS, *PRICE_RAIL_COLUMNS)
+    return table[[name for name in names if name not in STAMP_COLUMNS]]

@@ -179,6 +179,16 @@ PRICE_TABLE_COLUMNS: tuple[str, ...] = (
     "valid_until",
 )
 
+PRICE_RAIL_COLUMNS: tuple[str, ...] = (
+    "rail_low",
+    "rail_high",
+    "reference_price_24h",
+    "prior_price",
+)
+"""Stored beside the price table for the service, not exported: bounds that hold for every request
+(rules between products, held and falling products), the durable reference of the day's largest
+change, and the lowest price of the days before a promotion; currency units, NaN for none."""
+
 DEMAND_CURVE_COLUMNS: tuple[str, ...] = (
     "product_id",
     "store_id",
