@@ -240,9 +240,16 @@ class Ladder:
             return None
 
     def _live(self, asked: _Asked) -> Quote:
-        started = time.perf_counter()
+        """The live price.
+
+        Raises:
+            GuardRailError: the row itself, from which it would start, breaks its guard rails.
+        """
+        started, row = time.perf_counter(), asked.found.row
+        if not row.is_sound:
+            raise GuardRailError(f"the published price of '{row.product_id}' is not in its bounds")
         try:
-            return quote(asked.found.row, asked.context, settings=asked.catalog.settings)
+            return quote(row, asked.context, settings=asked.catalog.settings)
         finally:
             tallies.INFERENCE_TIME.observe(time.perf_counter() - started)
 

@@ -55,6 +55,13 @@ class PricedRow:
         return bool(np.isfinite(self.recommended_price))
 
     @property
+    def is_sound(self) -> bool:
+        """The published price lies between its floor and its ceiling, all three numbers."""
+        minors = (self.price_floor, self.recommended_price, self.price_ceiling)
+        floor, price, ceiling = (in_minor(value, self.exponent) for value in minors)
+        return 0 < floor <= price <= ceiling
+
+    @property
     def exponent(self) -> int:
         """Decimal places of the currency's minor unit."""
         return currency_exponent(self.currency)
