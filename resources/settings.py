@@ -14,6 +14,7 @@ from pydantic import Field, create_model
 
 from pricing_assets.core.forecast_parameters import ForecastParameters
 from pricing_assets.core.parameters import Parameters
+from pricing_assets.core.portfolio_parameters import GoalMultipliers, PortfolioParameters
 from pricing_assets.core.price_parameters import (
     BatchBreakerParameters,
     GuardRailParameters,
@@ -45,6 +46,14 @@ class ElasticityConfig(dg.Config, ElasticityParameters):
 
 class ObjectiveWeightsConfig(dg.Config, ObjectiveWeights):
     """``objective_weights`` in the launchpad."""
+
+
+class PortfolioConfig(dg.Config, PortfolioParameters):
+    """``portfolio`` in the launchpad."""
+
+
+class GoalMultipliersConfig(dg.Config, GoalMultipliers):
+    """``multipliers`` in the launchpad."""
 
 
 class SellThroughConfig(dg.Config, SellThroughParameters):
@@ -98,6 +107,8 @@ class SettingsResource(dg.ConfigurableResource, PricingSettings):
     elasticity: ElasticityConfig = Field(default_factory=ElasticityConfig)
     objective_weights: ObjectiveWeightsConfig = Field(default_factory=ObjectiveWeightsConfig)
     sell_through: SellThroughConfig = Field(default_factory=SellThroughConfig)
+    portfolio: PortfolioConfig = Field(default_factory=PortfolioConfig)
+    multipliers: GoalMultipliersConfig = Field(default_factory=GoalMultipliersConfig)
     guardrails: GuardRailConfig = Field(default_factory=GuardRailConfig)
     batch_breaker: BatchBreakerConfig = Field(default_factory=BatchBreakerConfig)
     price_table: PriceTableConfig = Field(default_factory=PriceTableConfig)

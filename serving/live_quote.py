@@ -188,6 +188,7 @@ class _LiveQuote:
             unit_cost=np.asarray(cost),
             current_price=np.asarray(self.row.current_price),
             settings=settings,
+            rival_price=np.asarray(self.demand.curve.reference_rival_price),
         )
         with np.errstate(divide="ignore"):
             value = np.log(np.maximum(worth.at(prices), 0.0)) + self.demand.log_units(

@@ -21,7 +21,12 @@ from pricing_assets.core.price_rules import Rule
 from pricing_assets.core.price_search import PriceFacts, Substitutes
 from pricing_assets.core.row_rails import OPTIONAL_FACTS, RowRails, row_rails
 from pricing_assets.core.settings import PricingSettings
-from pricing_assets.core.unit_worth import needs_cost, unit_worth
+from pricing_assets.core.unit_worth import (
+    UnitWorth,
+    needs_cost,
+    objective_worth,
+    unit_worth,
+)
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -57,6 +62,17 @@ class SearchInputs:
     def current_price(self) -> Floats:
         """(n,) currency units; one minor unit where there is none."""
         return to_major(np.maximum(self.bounds.current, 1), exponent=self.bounds.exponent)
+
+    @property
+    def known(self) -> Flags:
+        """(n,) rows with a price and a demand curve: what they bring can be said."""
+        return np.asarray(self.usable & self.bounds.priceable)
+
+    def objective_worth(self, settings: PricingSettings) -> UnitWorth:
+        """The worth of a unit without the multipliers of goals."""
+        current = _floats(self.frame, "current_price")
+        cost = self.facts.unit_cost
+        return objective_worth(unit_cost=cost, current_price=current, settings=settings)
 
 
 def search_inputs(frame: pd.DataFrame, *, settings: PricingSettings) -> SearchInputs:

@@ -22,7 +22,7 @@ from pricing_assets.core.expected_sales import (
     select,
     uplift_interval,
 )
-from pricing_assets.core.guardrails import PriceBounds, enforce
+from pricing_assets.core.guardrails import enforce
 from pricing_assets.core.price_confidence import confidence
 from pricing_assets.core.price_inputs import SearchInputs, curves_with_facts, search_inputs
 from pricing_assets.core.price_reasons import PricedRows, reasons, tested
@@ -40,8 +40,7 @@ from pricing_assets.core.tables import PRICE_RAIL_COLUMNS, PRICE_TABLE_COLUMNS
 from pricing_assets.core.unit_worth import UnitWorth, needs_cost
 
 Floats = NDArray[np.float64]
-Minors = NDArray[np.int64]
-Flags = NDArray[np.bool_]
+Names = NDArray[np.str_]
 
 STAMP_COLUMNS = ("table_version", "model_version", "data_version", "valid_from", "valid_until")
 """Columns of the contract that publication adds."""
@@ -95,9 +94,9 @@ def _priced(
     inputs: SearchInputs, *, settings: PricingSettings, chooser: RowChooser | None
 ) -> pd.DataFrame:
     """Choose, check, value and explain the price of every row."""
-    curves, facts, bounds = inputs.curves, inputs.facts, inputs.bounds
+    facts, bounds = inputs.facts, inputs.bounds
     choice = choose_prices(
-        curves,
+        inputs.curves,
         inputs.candidates,
         facts=facts,
         parameters=settings.price_table,
@@ -108,9 +107,7 @@ def _priced(
     minor = np.rint(to_minor(choice.price, exponent=bounds.exponent)).astype(np.int64)
     enforce(minor[ready], bounds.rows(ready))
     published = inputs.rails.published(np.where(ready, minor, 0))
-    outcome, spilled = _outcome(
-        curves, price=choice.price, bounds=bounds, facts=facts, usable=inputs.usable
-    )
+    outcome, spilled = _outcome(inputs, price=choice.price, settings=settings)
     rows = PricedRows(
         minor=np.where(ready, minor, 0),
         bounds=bounds,
@@ -128,21 +125,20 @@ def _priced(
 
 
 def _outcome(
-    curves: DemandCurves,
-    *,
-    price: Floats,
-    bounds: PriceBounds,
-    facts: PriceFacts,
-    usable: Flags,
+    inputs: SearchInputs, *, price: Floats, settings: PricingSettings
 ) -> tuple[dict[str, Floats], Floats]:
-    """Expected results by column, and what substitutes gain of the objective, (n,)."""
-    baseline = to_major(np.maximum(bounds.current, 1), exponent=bounds.exponent)
+    """Expected results by column, and what substitutes gain of the objective, (n,).
+
+    The objective is meant without the multipliers of goals.
+    """
+    curves, baseline = inputs.curves, inputs.current_price
+    facts = replace(inputs.facts, worth=inputs.objective_worth(settings))
     both = np.stack([price, baseline], axis=1)
     factor, gain = _spilled(curves, price, baseline, facts=facts)
     profit_facts = replace(facts, worth=_profit(facts))
     profit_gain = _spilled(curves, price, baseline, facts=profit_facts)[1]
     curves = scaled(curves, factor)
-    known = usable & bounds.priceable
+    known = inputs.known
     sales = expected_sales(curves, price=both, available=facts.available)
     sales = np.where(known[:, None], sales, np.nan)
     profit = (both - facts.unit_cost[:, None]) * sales
@@ -202,6 +198,12 @@ def _interval(
     return low, high
 
 
+def _decision(rows: PricedRows, settings: PricingSettings) -> Names:
+    """change, hold or test, (n,)."""
+    changed = rows.bounds.priceable & (rows.minor != rows.bounds.current)
+    return np.where(changed, "change", np.where(tested(rows, settings), "test", "hold"))
+
+
 def _frame(
     frame: pd.DataFrame,
     *,
@@ -216,7 +218,6 @@ def _frame(
         support_low=_floats(frame, "support_low"),
         support_high=_floats(frame, "support_high"),
     )
-    changed = bounds.priceable & (rows.minor != bounds.current)
     trust = confidence(
         elasticity_sd=_floats(frame, "elasticity_sd"),
         p_worse=outcome["p_worse"],
@@ -238,9 +239,7 @@ def _frame(
             "current_price": _floats(frame, "current_price"),
             "recommended_price": price,
             **limits,
-            "decision": np.where(
-                changed, "change", np.where(tested(rows, settings), "test", "hold")
-            ),
+            "decision": _decision(rows, settings),
             "reasons": reasons(frame, rows=rows, inside=inside, outcome=outcome, settings=settings),
             **outcome,
             "own_price_elasticity": _floats(frame, "elasticity_mean"),

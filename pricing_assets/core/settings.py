@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from pricing_assets.core.forecast_parameters import ForecastParameters
 from pricing_assets.core.parameters import Parameters
+from pricing_assets.core.portfolio_parameters import GoalMultipliers, PortfolioParameters
 from pricing_assets.core.price_parameters import (
     BatchBreakerParameters,
     GuardRailParameters,
@@ -141,6 +142,8 @@ class PricingSettings(Parameters):
     elasticity: ElasticityParameters = Field(default_factory=ElasticityParameters)
     objective_weights: ObjectiveWeights = Field(default_factory=ObjectiveWeights)
     sell_through: SellThroughParameters = Field(default_factory=SellThroughParameters)
+    portfolio: PortfolioParameters = Field(default_factory=PortfolioParameters)
+    multipliers: GoalMultipliers = Field(default_factory=GoalMultipliers)
     guardrails: GuardRailParameters = Field(default_factory=GuardRailParameters)
     batch_breaker: BatchBreakerParameters = Field(default_factory=BatchBreakerParameters)
     price_table: PriceTableParameters = Field(default_factory=PriceTableParameters)

@@ -41,6 +41,7 @@ from pricing_assets.core.price_search import (
     spillover,
 )
 from pricing_assets.core.settings import PricingSettings
+from pricing_assets.core.unit_worth import UnitWorth, objective_worth
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -70,12 +71,15 @@ class _Catalogue:
         curves: demand at the substitutes' new prices.
         price, baseline: recommended and current price.
         known: a price is recommended and the demand curve is valid.
+        facts: what the search was given, worth with the multipliers of goals.
+        worth: of a unit, without them: gains are those of the objective.
         turn: what each row sees of the rest at the new prices.
     """
 
     frame: pd.DataFrame
     curves: DemandCurves
     facts: PriceFacts
+    worth: UnitWorth
     bounds: PriceBounds
     price: Floats
     baseline: Floats
@@ -94,7 +98,7 @@ class _Catalogue:
         return expected_sales(curves, price=price[:, None], available=available)[:, 0]
 
     def margin(self, price: Floats, rows: Indices) -> Floats:
-        return self.facts.worth.rows(rows).at(price)
+        return self.worth.rows(rows).at(price)
 
     def spilled(self, price: Floats, rows: Indices) -> Floats:
         """What substitutes gain of the objective when the price leaves the current one, (m,)."""
@@ -158,11 +162,17 @@ def _catalogue(
     least = 10.0**-bounds.exponent
     recommended = _floats(table, "recommended_price")
     price = np.where(np.isfinite(recommended), recommended, least)
-    turn = present_turn(curves, price, facts=facts)
+    worth = objective_worth(
+        unit_cost=facts.unit_cost,
+        current_price=_floats(frame, "current_price"),
+        settings=settings,
+    )
+    turn = present_turn(curves, price, facts=replace(facts, worth=worth))
     return _Catalogue(
         frame=frame,
         curves=scaled(curves, turn.demand_factor),
         facts=facts,
+        worth=worth,
         bounds=bounds,
         price=price,
         baseline=to_major(np.maximum(bounds.current, 1), exponent=bounds.exponent),
