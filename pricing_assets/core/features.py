@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from pricing_assets.core.panel import (
 )
 from pricing_assets.core.panel_axes import (
     Axes,
+    Dates,
     Integers,
     any_at,
     as_of,
@@ -45,12 +47,14 @@ ZERO_ROW_SHARE = 0.01
 Tables = Mapping[str, pd.DataFrame]
 
 
-def build_panel(tables: Tables, settings: PricingSettings) -> Panel:
+def build_panel(tables: Tables, settings: PricingSettings, *, days: Dates | None = None) -> Panel:
     """Dense panel of every product-store series over every period of the sales.
 
     Args:
         tables: contract tables by name with contract headings; only ``sales`` is required.
         settings: ``ingestion`` decides the grain and what an absent row means.
+        days: (d,) every date of the sales where ``tables`` hold some of their products only, so
+            that the parts' panels have one axis (``core.panel_shards``).
 
     Raises:
         MissingTableError: there is no ``sales`` table.
@@ -58,7 +62,7 @@ def build_panel(tables: Tables, settings: PricingSettings) -> Panel:
         InputError: more series or cells than the settings allow.
     """
     sales = _sales(tables)
-    axes = sales_axes(sales, grain=settings.ingestion.grain)
+    axes = sales_axes(sales, grain=settings.ingestion.grain, days=days)
     _refuse_oversize(axes, settings.ingestion)
     cells = _Cells(sales, axes)
     on_sale = _on_sale(sales, cells=cells, axes=axes, ingestion=settings.ingestion)
@@ -214,15 +218,21 @@ def _refuse_oversize(axes: Axes, ingestion: IngestionParameters) -> None:
         )
 
 
+def absent_rows_rule(
+    ingestion: IngestionParameters, *, zero_share: float
+) -> Literal["zero", "not_on_sale"]:
+    """What an absent row means in data where ``zero_share`` of the sales rows sold nothing."""
+    if ingestion.absent_rows != "auto":
+        return ingestion.absent_rows
+    return "not_on_sale" if zero_share >= ZERO_ROW_SHARE else "zero"
+
+
 def _on_sale(
     sales: pd.DataFrame, *, cells: _Cells, axes: Axes, ingestion: IngestionParameters
 ) -> Flags:
     """(S, T): offered, whether or not it sold; see ``settings.ingestion.absent_rows``."""
-    rule = ingestion.absent_rows
-    if rule == "auto":
-        zero_share = float((number_column(sales, "units") == 0).mean())
-        rule = "not_on_sale" if zero_share >= ZERO_ROW_SHARE else "zero"
-    if rule == "not_on_sale":
+    zero_share = float((number_column(sales, "units") == 0).mean())
+    if absent_rows_rule(ingestion, zero_share=zero_share) == "not_on_sale":
         return cells.has_row
     first = np.full(axes.shape[0], axes.periods)
     np.minimum.at(first, cells.series, cells.period)

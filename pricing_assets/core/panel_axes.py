@@ -81,13 +81,18 @@ class Axes:
         return np.asarray(pd.Index(self.series_keys).get_indexer(pd.Index(keys)), dtype=np.int64)
 
 
-def sales_axes(sales: pd.DataFrame, *, grain: str) -> Axes:
+def sales_axes(sales: pd.DataFrame, *, grain: str, days: Dates | None = None) -> Axes:
     """Axes spanned by the rows of ``sales``; ``grain`` is auto, day or week.
 
     Weekly dates set the lattice by the first of them. Days summed into weeks end with the last
     day, so that the week before the forecast is whole.
+
+    Args:
+        sales: contract columns.
+        grain: auto, day or week.
+        days: (d,) the dates that span the periods, where ``sales`` is a part of larger data.
     """
-    days = day_column(sales)
+    days = day_column(sales) if days is None else days
     products = pd.Index(np.unique(id_column(sales, "product_id")))
     stores = pd.Index(np.unique(id_column(sales, "store_id")))
     product = positions(products, id_column(sales, "product_id"))
