@@ -44,6 +44,7 @@ OPEN_PATHS = frozenset({"/", "/livez", "/readyz"})
 """Paths that need no token: the page holds no data, and probes carry none."""
 BENTOML_PATHS = frozenset({"/docs.json", "/schema.json", "/metrics", "/healthz"})
 BATCH_PATH = "/get_prices"
+EXPLAIN_PATH = "/explain/"
 MAX_SUGGESTIONS = 20
 MAX_QUERY = 1000
 
@@ -112,6 +113,9 @@ class Gate:
         if path in self._gets:
             _check_method(method, "GET")
             return self._gets[path](scope)
+        if path.startswith(EXPLAIN_PATH):
+            _check_method(method, "GET")
+            return await self._explained(path.removeprefix(EXPLAIN_PATH))
         if path in BENTOML_PATHS:
             _check_method(method, "GET")
             tallies.push()
@@ -121,30 +125,41 @@ class Gate:
     async def _timed(self, path: str, scope: Scope, receive: Receive) -> Reply:
         """The answer to one request within the limits of this worker."""
         batch = path == BATCH_PATH
-        seconds = self._admission.enter(batch=batch)
-        if seconds:
-            raise Refused(429, "too many requests; come again later", retry_after=seconds)
+        self._enter(batch=batch)
         try:
             body = await self._body(scope, receive)
-            return await self._replied(path, body)
+            return await self._replied(path[1:], self._posts[path](body))
         finally:
             self._admission.leave(batch=batch)
 
-    async def _replied(self, path: str, body: bytes) -> Reply:
+    async def _explained(self, quote_id: str) -> Reply:
+        """The explanation of a quote, which reads files: it comes in like a batch."""
+        self._enter(batch=True)
+        try:
+            return await self._replied("explain", self._explain(quote_id))
+        finally:
+            self._admission.leave(batch=True)
+
+    def _enter(self, *, batch: bool) -> None:
+        seconds = self._admission.enter(batch=batch)
+        if seconds:
+            raise Refused(429, "too many requests; come again later", retry_after=seconds)
+
+    async def _replied(self, endpoint: str, answer: Coroutine[Any, Any, bytes]) -> Reply:
         started = time.perf_counter()
         try:
-            return Reply(200, await within(self._timeout, self._posts[path](body)))
+            return Reply(200, await within(self._timeout, answer))
         except PricingError as failure:
             raise refusal_of(failure) from None
         except TimeoutError:
             sentence = f"no answer within {self._timeout:g} s; ask for less at once"
             raise Refused(503, sentence, drained=True, retry_after=1) from None
         except Exception:  # noqa: BLE001 (the outermost layer: a fault of ours, logged and told)
-            _log.exception("fault", path=path)
+            _log.exception("fault", endpoint=endpoint)
             sentence = "the service failed on this request; its log says why"
             raise Refused(500, sentence, drained=True) from None
         finally:
-            tallies.API_LATENCY[path[1:]].observe(time.perf_counter() - started)
+            tallies.API_LATENCY[endpoint].observe(time.perf_counter() - started)
 
     async def _get_price(self, body: bytes) -> bytes:
         return await self._desk.price_json(decode_json(body))
@@ -154,6 +169,9 @@ class Gate:
 
     async def _demand_curve(self, body: bytes) -> bytes:
         return encode_json(self._desk.demand_curve(price_request(decode_json(body))))
+
+    async def _explain(self, quote_id: str) -> bytes:
+        return encode_json(await self._desk.explain(quote_id))
 
     def _page(self, _: Scope) -> Reply:
         policy = ((b"content-security-policy", _PAGE_POLICY),)

@@ -16,21 +16,17 @@ from typing import Any, NoReturn, TypeVar
 
 import grpc
 import structlog
+from google.protobuf.struct_pb2 import Struct
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from pricing_assets.core.errors import (
-    GuardRailError,
-    InputError,
-    NotPublishedError,
-    PricingError,
-    UnknownProductError,
-)
+from pricing_assets.core.errors import PricingError
 from pricing_assets.core.serving_parameters import ServingParameters
-from serving import messages, metrics
+from serving import messages, metrics, tallies
 from serving.admission import Admission
 from serving.desk import Desk
 from serving.protocol import pricing_pb2, pricing_pb2_grpc
+from serving.replies import status_of
 from serving.wire import price_items, price_request
 
 Reply = TypeVar("Reply")
@@ -42,11 +38,13 @@ STOP_SECONDS = 2.0
 """Time that calls in progress have to end when the service stops."""
 
 _CODES = {
-    UnknownProductError: grpc.StatusCode.NOT_FOUND,
-    InputError: grpc.StatusCode.INVALID_ARGUMENT,
-    NotPublishedError: grpc.StatusCode.UNAVAILABLE,
-    GuardRailError: grpc.StatusCode.UNAVAILABLE,
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    404: grpc.StatusCode.NOT_FOUND,
+    503: grpc.StatusCode.UNAVAILABLE,
 }
+"""gRPC's word for each HTTP status of an error."""
+_BATCHES = frozenset({"GetPrices", "Explain"})
+"""Calls that are let in after single quotes: many prices, or files to read."""
 
 _log = structlog.get_logger(__name__)
 
@@ -159,6 +157,16 @@ class _Servicer(pricing_pb2_grpc.PricingServiceServicer):
 
         return await self._answered("GetDemandCurve", answer, context)
 
+    async def Explain(
+        self, request: pricing_pb2.ExplainRequest, context: grpc.aio.ServicerContext
+    ) -> Struct:
+        """A served price recomputed."""
+
+        async def answer() -> Struct:
+            return messages.struct(await self._desk.explain(request.quote_id))
+
+        return await self._answered("Explain", answer, context)
+
     async def _answered(
         self,
         call: str,
@@ -166,7 +174,7 @@ class _Servicer(pricing_pb2_grpc.PricingServiceServicer):
         context: grpc.aio.ServicerContext,
     ) -> Reply:
         """The reply, within the limits that HTTP has too."""
-        batch, started = call == "GetPrices", time.perf_counter()
+        batch, started = call in _BATCHES, time.perf_counter()
         if seconds := self._admission.enter(batch=batch):
             context.set_trailing_metadata((("retry-after", str(seconds)),))
             await _refuse(
@@ -178,8 +186,7 @@ class _Servicer(pricing_pb2_grpc.PricingServiceServicer):
             return await self._tried(call, answer, context)
         finally:
             self._admission.leave(batch=batch)
-            elapsed = time.perf_counter() - started
-            metrics.API_LATENCY.labels(endpoint=f"grpc_{call}").observe(elapsed)
+            tallies.API_LATENCY[f"grpc_{call}"].observe(time.perf_counter() - started)
 
     async def _tried(
         self,
@@ -191,8 +198,7 @@ class _Servicer(pricing_pb2_grpc.PricingServiceServicer):
             async with asyncio.timeout(self._timeout):
                 return await answer()
         except PricingError as failure:
-            code = _CODES.get(type(failure), grpc.StatusCode.INVALID_ARGUMENT)
-            await _refuse(context, code, str(failure))
+            await _refuse(context, _CODES[status_of(failure)], str(failure))
         except TimeoutError:
             sentence = f"no answer within {self._timeout:g} s; ask for less at once"
             await _refuse(context, grpc.StatusCode.DEADLINE_EXCEEDED, sentence)

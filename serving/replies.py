@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pricing_assets.core.errors import (
-    GuardRailError,
     InputError,
-    NotPublishedError,
     PricingError,
     UnknownProductError,
+    UnknownQuoteError,
 )
 from serving import metrics
 from serving.wire import encode_json
@@ -26,7 +25,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_STATUS = {UnknownProductError: 404, InputError: 400, NotPublishedError: 503, GuardRailError: 503}
 _SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -58,9 +56,16 @@ class Refused(Exception):
         self.retry_after = retry_after
 
 
+def status_of(failure: PricingError) -> int:
+    """The HTTP status of one of the project's errors; what is nobody's fault may be tried again."""
+    if isinstance(failure, UnknownProductError | UnknownQuoteError):
+        return 404
+    return 400 if isinstance(failure, InputError) else 503
+
+
 def refusal_of(failure: PricingError) -> Refused:
     """The refusal that tells one of the project's errors; the body has been read."""
-    return Refused(_STATUS.get(type(failure), 400), str(failure), drained=True)
+    return Refused(status_of(failure), str(failure), drained=True)
 
 
 def reply_to_refused(refusal: Refused) -> Reply:

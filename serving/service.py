@@ -14,6 +14,7 @@ from typing import Any, cast
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 import bentoml
+import yaml
 
 from serving.admission import Admission
 from serving.api_description import described
@@ -46,6 +47,12 @@ class _Description:
     def asdict(self) -> dict[str, Any]:
         """As BentoML asks for it."""
         return self.content
+
+
+# `bentoml build` writes the description with yaml.dump, which would name this class.
+yaml.add_representer(
+    _Description, lambda dumper, description: dumper.represent_dict(description.content)
+)
 
 
 class GatedService(bentoml.Service):

@@ -12,12 +12,32 @@ from typing import Any
 import httpx
 import pytest
 
-from pricing_assets.core.errors import UnknownProductError
+from pricing_assets.core.errors import (
+    AuditUnavailableError,
+    GuardRailError,
+    InputError,
+    IntegrityError,
+    MissingTableError,
+    NotPublishedError,
+    UnknownProductError,
+    UnknownQuoteError,
+)
 from pricing_assets.core.serving_parameters import ServingParameters
 from serving.admission import Admission, Limits
 from serving.gate import Gate
-from serving.wire import PriceRequest
+from serving.wire import encode_json, price_request
 
+FAILURES: dict[str, tuple[Exception, int]] = {
+    "unknown product": (UnknownProductError("no such product"), 404),
+    "unknown quote": (UnknownQuoteError("no such quote"), 404),
+    "input": (InputError("wrong"), 400),
+    "a kind of input": (MissingTableError("absent"), 400),
+    "guard rails": (GuardRailError("outside"), 503),
+    "nothing published": (NotPublishedError("nothing"), 503),
+    "no record": (AuditUnavailableError("full"), 503),
+    "damage": (IntegrityError("flipped"), 503),
+    "a fault of ours": (ZeroDivisionError("secret detail"), 500),
+}
 JSON = {"content-type": "application/json"}
 
 
@@ -28,17 +48,25 @@ class EchoDesk:
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.answer: dict[str, Any] = {}
+        self.failure: Exception | None = None
         self.readiness = SimpleNamespace(ready=True)
 
-    async def price(self, request: PriceRequest) -> dict[str, Any]:
+    async def price_json(self, value: Any) -> bytes:
+        request = price_request(value)
         await self.may_answer.wait()
-        if request.product_id.startswith("unknown"):
-            raise UnknownProductError("no such product")
-        return {"product_id": request.product_id, **self.answer}
+        if self.failure is not None:
+            raise self.failure
+        return encode_json({"product_id": request.product_id, **self.answer})
 
-    async def prices(self, items: list[Any]) -> list[Any]:
+    async def prices_json(self, items: list[Any]) -> bytes:
         await self.may_answer.wait()
-        return items
+        return encode_json({"prices": items})
+
+    async def explain(self, quote_id: str) -> dict[str, Any]:
+        await self.may_answer.wait()
+        if self.failure is not None:
+            raise self.failure
+        return {"quote_id": quote_id}
 
 
 def gate_of(desk: object, *, token: str | None = None, **parameters: object) -> Gate:
@@ -160,14 +188,41 @@ async def test_an_answer_that_does_not_come_is_not_waited_for(desk: EchoDesk) ->
 
 
 async def test_the_connection_stays_open_after_a_request_that_was_read(
-    client: httpx.AsyncClient,
+    client: httpx.AsyncClient, desk: EchoDesk
 ) -> None:
-    unknown = await client.post("/get_price", json={"product_id": "unknown"})
+    desk.failure = UnknownProductError("none")
+    unknown = await client.post("/get_price", json={"product_id": "SKU"})
     assert unknown.status_code == 404
     assert "connection" not in unknown.headers
     refused = await client.post("/get_price", content=b"x", headers={"content-type": "text/plain"})
     assert refused.status_code == 415
     assert refused.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("name", FAILURES)
+async def test_each_error_has_its_status_and_says_no_more_than_its_sentence(
+    client: httpx.AsyncClient, desk: EchoDesk, name: str
+) -> None:
+    desk.failure, status = FAILURES[name]
+    for asked in (
+        client.post("/get_price", json={"product_id": "SKU"}),
+        client.get("/explain/0123456789abcdef"),
+    ):
+        response = await asked
+        assert response.status_code == status
+        assert list(response.json()) == ["error"]
+        assert "secret" not in response.text
+
+
+async def test_explain_is_read_only_and_waits_behind_single_quotes(desk: EchoDesk) -> None:
+    async with client_of(gate_of(desk, max_requests=2)) as client:
+        assert (await client.get("/explain/abc")).json() == {"quote_id": "abc"}
+        assert (await client.post("/explain/abc")).status_code == 405
+        desk.may_answer.clear()
+        asked = await waiting(client, "/get_price", 1)
+        assert (await client.get("/explain/abc")).status_code == 429
+        desk.may_answer.set()
+        assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
 
 
 async def waiting(client: httpx.AsyncClient, path: str, count: int) -> list[asyncio.Task]:
@@ -208,9 +263,9 @@ async def test_half_of_the_room_is_for_single_quotes_only(desk: EchoDesk) -> Non
 
 async def test_room_is_given_back_whatever_the_answer(desk: EchoDesk) -> None:
     async with client_of(gate_of(desk, max_requests=1)) as client:
-        for body in (b"{", b"[]", b'{"product_id": "unknown"}', b'{"product_id": "SKU"}') * 3:
+        for body in (b"{", b"[]", b'{"product_id": ""}', b'{"product_id": "SKU"}') * 3:
             response = await client.post("/get_price", content=body, headers=JSON)
-            assert response.status_code in (200, 400, 404)
+            assert response.status_code in (200, 400)
 
 
 @dataclass

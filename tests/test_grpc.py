@@ -177,6 +177,26 @@ def test_the_demand_curve_is_that_of_http(service: Running, stub: PricingService
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
 
 
+def test_an_explanation_is_that_of_http(service: Running, stub: PricingServiceStub) -> None:
+    served = stub.GetPrice(pb.PriceRequest(product_id="SKU-6", current_stock=30.0))
+    address = f"/explain/{served.quote_id}"
+    service.until(lambda: service.client.get(address).status_code == 200)
+    over_http = service.client.get(address).json()
+    assert over_http["reproduced"] is True
+    assert MessageToDict(stub.Explain(pb.ExplainRequest(quote_id=served.quote_id))) == over_http
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.Explain(pb.ExplainRequest(quote_id="0" * 32))
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    unknown = service.client.get("/explain/" + "0" * 32)
+    assert unknown.status_code == 404
+    assert refused.value.details() == unknown.json()["error"]
+
+
+@pytest.mark.parametrize("quote_id", ["%00", "..%2f..%2fetc", "é", "x" * 60_000, "%ff", ""])
+def test_an_odd_quote_id_is_4xx(service: Running, quote_id: str) -> None:
+    assert 400 <= service.client.get(f"/explain/{quote_id}").status_code < 500
+
+
 def test_health_and_reflection_are_standard(service: Running) -> None:
     with grpc.insecure_channel(service.grpc_address) as channel:
         assert health_of(channel) == SERVING
