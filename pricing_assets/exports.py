@@ -15,6 +15,7 @@ import pyarrow.parquet as pa_parquet
 from upath import UPath
 
 from pricing_assets.core.errors import InvalidSettingError
+from pricing_assets.core.tables import PRICE_TABLE_COLUMNS
 from resources.asset_store import load_value
 from serving.durable import replace_durably
 from serving.home import Home
@@ -41,7 +42,8 @@ def export_prices(home: Home, path: Path) -> int:
         NotPublishedError: nothing was published in this home.
         InvalidSettingError: the file's ending is neither .csv nor .parquet, or it has no folder.
     """
-    return _write(PriceStore(home.tables).read_current().prices, path)
+    prices = PriceStore(home.tables).read_current().prices
+    return _write(prices.select(list(PRICE_TABLE_COLUMNS)), path)
 
 
 def export_forecast(home: Home, path: Path) -> int:

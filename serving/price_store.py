@@ -11,10 +11,12 @@ publication).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import shutil
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +31,7 @@ from pricing_assets.core.errors import (
     NotPublishedError,
     PublicationConflictError,
 )
+from pricing_assets.core.settings import PricingSettings
 from serving.durable import exclusive_lock, replace_durably, sync_folder, write_durably
 from serving.freeze import Freeze, add_to_freeze, read_freeze, take_from_freeze
 from serving.published_table import (
@@ -41,6 +44,7 @@ from serving.published_table import (
     as_arrow,
     check_guard_rails,
     content_hash,
+    decode_columns,
     decode_parquet,
     encode_parquet,
     file_entry,
@@ -48,6 +52,7 @@ from serving.published_table import (
     stamped,
     unstamped,
 )
+from serving.table_gate import GATE_COLUMNS, require_unbroken
 
 ANY = "any"
 """Passed as ``expected``: replace whatever is current."""
@@ -102,6 +107,8 @@ class PriceStore:
 
         Raises:
             GuardRailError: a price may not be served, or the currency changed.
+            BatchBreakerError: the table as a whole moves as accidents do, and the settings in
+                ``stamps`` hold no override.
             PublicationConflictError: another version is current than ``expected``.
             EmptyTableError, MissingColumnError: there is nothing to publish.
         """
@@ -118,7 +125,10 @@ class PriceStore:
                     f"the current table is in {before.currency} and this one in "
                     f"{stamps.currency}; publish another currency in a home of its own"
                 )
-            return self._write_version(plain, ordered, stamps, digest=digest, now=now)
+            passed = self._pass_breaker(plain, stamps, before=before)
+            return self._write_version(
+                plain, ordered, stamps, digest=digest, now=now, overridden=passed
+            )
 
     def rollback(
         self, to: str | None = None, *, now: datetime, expected: str | None = ANY
@@ -126,7 +136,8 @@ class PriceStore:
         """Publish the content of an earlier version again, under a new number.
 
         ``to`` None takes the version before the content that is current; rolling back twice goes
-        back two contents. Validity keeps its length and starts at ``now``.
+        back two contents. Validity keeps its length and starts at ``now``. The batch breaker does
+        not stand in the way of the cure.
 
         Raises:
             NotPublishedError: there is no such version.
@@ -173,6 +184,13 @@ class PriceStore:
     def read(self, version: str, *, manifest_sha256: str | None = None) -> PublishedTable:
         """One version; the SHA-256 of every file is checked before it is parsed."""
         return _read_folder(self._folder(version), manifest_sha256=manifest_sha256)
+
+    def read_prices(self, version: str, *, columns: Sequence[str]) -> pa.Table:
+        """Some columns of one version's prices, verified; null where an older one lacks them."""
+        folder = self._folder(version)
+        entry = _read_manifest(folder).files[PRICE_FILE]
+        content = _read_bytes(folder / PRICE_FILE)
+        return decode_columns(content, name=PRICE_FILE, entry=entry, columns=columns)
 
     def manifest(self, version: str) -> Manifest:
         """The manifest of one version."""
@@ -239,6 +257,17 @@ class PriceStore:
                 "publication came first; build on it and publish again"
             )
 
+    def _pass_breaker(
+        self, prices: pa.Table, stamps: Stamps, *, before: Manifest | None
+    ) -> tuple[str, ...]:
+        """What the breaker's override lets through; a damaged table before compares with none."""
+        settings = stamps.settings or PricingSettings()
+        last: pa.Table | None = None
+        if before is not None:
+            with contextlib.suppress(IntegrityError):
+                last = self.read_prices(before.table_version, columns=GATE_COLUMNS)
+        return require_unbroken(last, prices, parameters=settings.batch_breaker)
+
     def _origin(self, version: str) -> str:
         """The version whose content ``version`` holds: itself, unless it is a rollback."""
         restored = self.manifest(version).restored_from
@@ -260,6 +289,7 @@ class PriceStore:
         digest: str,
         now: datetime,
         restored_from: str | None = None,
+        overridden: tuple[str, ...] = (),
     ) -> Manifest:
         names = self.versions()
         version = f"{(_number(names[-1]) if names else 0) + 1:06d}-{digest[:8]}"
@@ -273,6 +303,7 @@ class PriceStore:
             restored_from=restored_from,
             published_at=now,
             content_sha256=digest,
+            overridden=overridden,
             files={name: file_entry(files[name], rows=rows[name]) for name in files},
         )
         self._install(manifest, files)

@@ -25,7 +25,11 @@ from pricing_assets.core.errors import (
     MissingColumnError,
 )
 from pricing_assets.core.settings import PricingSettings
-from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS, PRICE_TABLE_COLUMNS
+from pricing_assets.core.tables import (
+    DEMAND_CURVE_COLUMNS,
+    PRICE_RAIL_COLUMNS,
+    PRICE_TABLE_COLUMNS,
+)
 
 PRICE_FILE = "price_table.parquet"
 CURVE_FILE = "demand_curves.parquet"
@@ -72,6 +76,9 @@ class Manifest(Stamps):
     restored_from: str | None = Field(None, description="Version a rollback took the content of.")
     published_at: datetime
     content_sha256: str = Field(description="Hash of the unstamped tables and their origin.")
+    overridden: tuple[str, ...] = Field(
+        (), description="What the batch breaker found and batch_breaker.override let through."
+    )
     files: dict[str, FileEntry]
 
     def encode(self) -> bytes:
@@ -132,9 +139,15 @@ def _canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def unstamped(prices: pa.Table) -> pa.Table:
-    """The price table in the contract's order without the columns that publication adds."""
+    """The price table in the contract's order without the columns that publication adds.
+
+    The columns that only the service reads follow; null where the table has none.
+    """
+    for name in PRICE_RAIL_COLUMNS:
+        if name not in prices.column_names:
+            prices = prices.append_column(name, pa.nulls(prices.num_rows, pa.float64()))
     wanted = [name for name in PRICE_TABLE_COLUMNS if name not in STAMP_COLUMNS]
-    return _select(prices, wanted, table_name="price_table")
+    return _select(prices, [*wanted, *PRICE_RAIL_COLUMNS], table_name="price_table")
 
 
 def ordered_curves(curves: pa.Table) -> pa.Table:
@@ -154,14 +167,16 @@ def stamped(prices: pa.Table, *, version: str, stamps: Stamps) -> pa.Table:
     }
     for name in STAMP_COLUMNS:
         prices = prices.append_column(name, pa.repeat(values[name], prices.num_rows))
-    return prices.select(PRICE_TABLE_COLUMNS)
+    return prices.select([*PRICE_TABLE_COLUMNS, *PRICE_RAIL_COLUMNS])
 
 
 def content_hash(prices: pa.Table, curves: pa.Table, stamps: Stamps) -> str:
     """SHA-256 over the unstamped tables and where they come from.
 
-    Run ids and times stay out, so that a publication tried twice is the same content.
+    Run ids and times stay out, and so does the day's reference, which only time moves; what it
+    does to floors and ceilings counts. So a publication tried twice is the same content.
     """
+    prices = prices.drop_columns(["reference_price_24h"])
     digest = hashlib.sha256()
     origin = (stamps.model_version, stamps.data_version, stamps.currency, stamps.rules_version)
     digest.update("\x1f".join(origin).encode())
@@ -187,10 +202,7 @@ def decode_parquet(content: bytes, *, name: str, entry: FileEntry) -> pa.Table:
     Raises:
         IntegrityError: the bytes, the Parquet inside or the row count are not what was published.
     """
-    if len(content) != entry.size or hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise IntegrityError(
-            f"{name} does not match its SHA-256 in the manifest; publish again or roll back"
-        )
+    _require_digest(content, name=name, entry=entry)
     try:
         table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as failure:
@@ -198,6 +210,30 @@ def decode_parquet(content: bytes, *, name: str, entry: FileEntry) -> pa.Table:
     if table.num_rows != entry.rows:
         raise IntegrityError(f"{name} holds {table.num_rows} rows; its manifest says {entry.rows}")
     return table
+
+
+def decode_columns(
+    content: bytes, *, name: str, entry: FileEntry, columns: Sequence[str]
+) -> pa.Table:
+    """Some columns of :func:`decode_parquet`; those that an older version lacks are null."""
+    _require_digest(content, name=name, entry=entry)
+    try:
+        with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
+            there = [column for column in columns if column in file.schema_arrow.names]
+            table = file.read(columns=there)
+    except (pa.ArrowException, OSError) as failure:
+        raise IntegrityError(f"{name} cannot be parsed: {failure}") from None
+    for column in columns:
+        if column not in there:
+            table = table.append_column(column, pa.nulls(table.num_rows, pa.float64()))
+    return table.select(list(columns))
+
+
+def _require_digest(content: bytes, *, name: str, entry: FileEntry) -> None:
+    if len(content) != entry.size or hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise IntegrityError(
+            f"{name} does not match its SHA-256 in the manifest; publish again or roll back"
+        )
 
 
 def file_entry(content: bytes, *, rows: int) -> FileEntry:

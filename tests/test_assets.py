@@ -18,7 +18,7 @@ from pricing_assets.core.forecast.training import load_forecaster
 from pricing_assets.core.market import MarketParameters, simulate_market
 from pricing_assets.core.panel import Panel
 from pricing_assets.core.promotion import CHALLENGER, CHAMPION
-from pricing_assets.core.tables import PRICE_TABLE_COLUMNS
+from pricing_assets.core.tables import PRICE_RAIL_COLUMNS, PRICE_TABLE_COLUMNS
 from pricing_assets.pipeline_run import FinishedRun, environment, home_environment, run_job
 from resources.asset_store import load_value
 from resources.market_file import write_market
@@ -101,7 +101,7 @@ def test_one_run_publishes_a_table_of_the_contract(home: Home, finished: Finishe
     table = PriceStore(home.tables).read_current()
     prices = table.prices.to_pandas()
     assert finished.table_version == table.version
-    assert tuple(prices.columns) == PRICE_TABLE_COLUMNS
+    assert tuple(prices.columns) == (*PRICE_TABLE_COLUMNS, *PRICE_RAIL_COLUMNS)
     assert len(prices) == 12
     priced = prices["recommended_price"].notna()
     assert priced.any()

@@ -19,7 +19,7 @@ from pricing_assets.core.errors import (
     PublicationConflictError,
 )
 from pricing_assets.core.settings import PricingSettings
-from pricing_assets.core.tables import PRICE_TABLE_COLUMNS
+from pricing_assets.core.tables import PRICE_RAIL_COLUMNS, PRICE_TABLE_COLUMNS
 from serving.price_store import PriceStore
 from serving.published_table import CURVE_FILE, PRICE_FILE, Manifest, as_arrow
 from tests.published_tables import NOW, curve_table, price_table, stamps
@@ -47,7 +47,7 @@ def test_a_published_table_reads_back_with_its_stamps(store: PriceStore) -> None
     manifest = publish(store)
     table = store.read_current()
     assert store.current() == manifest.table_version == table.version
-    assert tuple(table.prices.column_names) == PRICE_TABLE_COLUMNS
+    assert tuple(table.prices.column_names) == (*PRICE_TABLE_COLUMNS, *PRICE_RAIL_COLUMNS)
     assert table.curves.equals(as_arrow(CURVES))
     row = table.prices.slice(0, 1).to_pylist()[0]
     assert row["table_version"] == manifest.table_version

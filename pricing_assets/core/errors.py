@@ -99,6 +99,10 @@ class GuardRailError(PricingError):
     """A price outside its guard rails was about to leave the system."""
 
 
+class BatchBreakerError(GuardRailError):
+    """A whole price table moves in a way that accidents do; says what tripped and by how much."""
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the closest candidate, or an empty string."""
     by_lower = {candidate.lower(): candidate for candidate in candidates}
