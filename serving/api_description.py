@@ -5,16 +5,31 @@ Pure. Belongs here: errors, the token, and the addresses that are not BentoML AP
 
 from __future__ import annotations
 
-from copy import deepcopy
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 from serving.gate import BENTOML_PATHS
+from serving.wire import (
+    DemandCurveAnswer,
+    PriceAnswer,
+    PriceRequest,
+    PricesAnswer,
+    PricesRequest,
+)
 
 Json = dict[str, Any]
 
 OPENAPI = "3.1.0"
 """pydantic writes JSON Schema 2020-12, which 3.0 is not."""
 
+_REF = "#/components/schemas/{model}"
+_BODIES: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
+    "/get_price": (PriceRequest, PriceAnswer),
+    "/get_prices": (PricesRequest, PricesAnswer),
+    "/demand_curve": (PriceRequest, DemandCurveAnswer),
+}
 _REFUSALS = {
     400: "The request is wrong; the sentence says how to mend it.",
     401: "A token is set, and the request does not carry it.",
@@ -38,28 +53,45 @@ _ANSWER_OF_GET = {401, 403, 404, 500, 503}
 
 
 def described(spec: Json) -> Json:
-    """``spec`` with one shape of error, the token, and every address that is answered."""
-    made = deepcopy(spec)
-    made["openapi"] = OPENAPI
-    made["info"].pop("contact", None)
-    posts = {path: item for path, item in made["paths"].items() if "post" in item}
-    for item in posts.values():
-        answers = item["post"]["responses"]
-        kept = next(answer for status, answer in answers.items() if int(status) == 200)
-        item["post"]["responses"] = {"200": kept, **_refusals(set(_REFUSALS))}
-    made["paths"] = {**posts, **_gets()}
-    schemas = made["components"]["schemas"]
-    used = _used(made["paths"], schemas)
-    made["components"] = {
-        "schemas": {**{name: schemas[name] for name in sorted(used)}, "Error": _ERROR},
-        "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+    """``spec`` with the wire's own schemas, one shape of error, the token, and every address."""
+    info = {name: value for name, value in spec["info"].items() if name != "contact"}
+    posts = {path: _post(path, spec["paths"][path]["post"]) for path in _BODIES}
+    return {
+        **spec,
+        "openapi": OPENAPI,
+        "info": info,
+        "paths": {**posts, **_gets()},
+        "components": {
+            "schemas": {**_schemas(), "Error": _ERROR},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"token": []}],
     }
-    made["security"] = [{}, {"token": []}]
-    return _plain(made)
+
+
+def _post(path: str, operation: Json) -> Json:
+    """BentoML flattens a schema and loses what may be null; the wire's models say it all."""
+    asked, answered = (_content(model) for model in _BODIES[path])
+    answer = {"description": "The answer.", "content": answered}
+    body = {"required": True, "content": asked}
+    responses = {"200": answer, **_refusals(set(_REFUSALS))}
+    return {"post": {**operation, "requestBody": body, "responses": responses}}
+
+
+def _content(model: type[BaseModel]) -> Json:
+    return {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+
+
+def _schemas() -> Json:
+    modes: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = []
+    for asked, answered in _BODIES.values():
+        modes += [(asked, "validation"), (answered, "serialization")]
+    _, found = models_json_schema(list(dict.fromkeys(modes)), ref_template=_REF)
+    return dict(found["$defs"])
 
 
 def _refusals(statuses: set[int]) -> Json:
-    schema = {"$ref": "#/components/schemas/Error"}
+    schema = {"$ref": _REF.format(model="Error")}
     return {
         str(status): {
             "description": sentence,
@@ -118,29 +150,3 @@ def _get(
 
 def _parameter(name: str, place: str, schema: Json) -> Json:
     return {"name": name, "in": place, "required": place == "path", "schema": schema}
-
-
-def _used(value: Any, schemas: Json) -> set[str]:
-    """Names of the schemas that ``value`` refers to, directly or through another."""
-    found: set[str] = set()
-    waiting = [value]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            name = str(part.get("$ref", "")).rpartition("/")[2]
-            if name in schemas and name not in found:
-                found.add(name)
-                waiting.append(schemas[name])
-            waiting.extend(part.values())
-        elif isinstance(part, list):
-            waiting.extend(part)
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """``value`` without BentoML's own mark on a schema."""
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items() if key != "root_input"}
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    return value
