@@ -15,7 +15,6 @@ from pricing_assets.core.forecast.explanation import DRIVERS, explain_forecast
 from pricing_assets.core.forecast.failover import load_failover
 from pricing_assets.core.forecast.interface import FittedForecaster
 from pricing_assets.core.panel import FuturePlan, Panel
-from pricing_assets.core.panel_facts import panel_facts
 from resources.asset_metadata import Metadata, bar_plot, check_metadata, table_metadata
 from resources.settings import SettingsResource
 
@@ -29,13 +28,13 @@ def price_drivers(
     price_table: pd.DataFrame,
     demand_curves: pd.DataFrame,
     own_price_elasticity: pd.DataFrame,
-    sales_panel: Panel,
+    price_facts: pd.DataFrame,
 ) -> pd.DataFrame:
     """Why each price: its elasticity and source, gain by part, binding rail and its cost."""
     frame = drivers_of(
         price_table,
         curve_frame=demand_curves,
-        panel_facts=panel_facts(sales_panel),
+        panel_facts=price_facts,
         elasticities=own_price_elasticity,
         settings=settings.settings(),
     )

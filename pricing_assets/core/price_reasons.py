@@ -89,6 +89,18 @@ def reasons(
     return ["; ".join(part for part in row if part) for row in zip(*parts, strict=True)]
 
 
+def rule_counts(lines: pd.Series) -> pd.DataFrame:
+    """How many rows each rule shaped, most first: columns rule (its code), rows.
+
+    Args:
+        lines: the ``reasons`` of a price table.
+    """
+    codes = {rule.code for rule in Rule if rule != Rule.NONE}
+    named = lines.astype(str).str.split("; ").explode().str.split(":").str[0]
+    counts = named[named.isin(codes)].value_counts()
+    return pd.DataFrame({"rule": counts.index.astype(str), "rows": counts.to_numpy()})
+
+
 def _decisions(
     frame: pd.DataFrame, rows: PricedRows, outcome: dict[str, Floats], settings: PricingSettings
 ) -> list[str]:

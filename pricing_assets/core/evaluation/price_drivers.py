@@ -40,6 +40,7 @@ from pricing_assets.core.price_search import (
     some_facts,
     spillover,
 )
+from pricing_assets.core.row_rails import row_windows
 from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.unit_worth import UnitWorth, objective_worth
 
@@ -191,6 +192,7 @@ def _bounds(
         unit_cost=_floats(frame, "unit_cost"),
         map_price=np.full_like(map_price, np.nan) if without_map else map_price,
         settings=settings,
+        windows=row_windows(frame, settings=settings),
     )
 
 
