@@ -97,7 +97,9 @@ class PriceAnswer(BaseModel):
     price_floor: float
     price_ceiling: float
     expected_units: float | None = Field(description="Units over the table's horizon.")
-    source: str = Field(description="The rung that answered: table, live, cache, rule, current or frozen.")
+    source: str = Field(
+        description="The rung that answered: table, live, cache, rule, current or frozen."
+    )
     reasons: list[str]
     table_version: str
     model_version: str
