@@ -178,7 +178,7 @@ def _worse_under_stock(
     high, low = np.maximum(price, baseline), np.minimum(price, baseline)
     dearer = price > baseline
     top, bottom = np.where(dearer, margin, base_margin), np.where(dearer, base_margin, margin)
-    comparable = (bottom > 0) & (high > low)
+    comparable = (bottom > 0) & (top > 0) & (high > low)
     ratio = np.where(comparable, bottom, 1.0) / np.where(comparable, top, 1.0)
     mean, sd = curves.elasticity_mean[:, None], np.maximum(curves.elasticity_sd[:, None], _TINY)
     shift = np.where(comparable, curves.step(high) - curves.step(low), 1.0)
@@ -192,6 +192,6 @@ def _worse_under_stock(
     room = np.log(np.maximum(limit, _TINY))[..., None] - elasticity * curves.step(high)[..., None]
     in_stock = np.where(ratio < 1, ndtr(room / sigma + sigma / 2).mean(axis=-1), 1.0)
     dearer_worse = tail * in_stock
-    dearer_worse = np.where(comparable, dearer_worse, 0.0)
+    dearer_worse = np.where(comparable, dearer_worse, np.where((bottom > 0) & (top <= 0), 1.0, 0.0))
     cheaper_worse = np.where(high > low, 1 - dearer_worse, 0.0)
     return np.asarray(np.where(dearer, dearer_worse, cheaper_worse))

@@ -218,7 +218,7 @@ class _Rows:
         margin, stay = self.margin[rows], base_margin[rows]
         dearer = price > base
         top, bottom = torch.where(dearer, margin, stay), torch.where(dearer, stay, margin)
-        comparable = (bottom > 0) & (price != base)
+        comparable = (bottom > 0) & (top > 0) & (price != base)
         ratio = torch.where(comparable, bottom, 1.0) / torch.where(comparable, top, 1.0)
         step, base_step = self.step[rows], self.step[rows, :1].expand_as(price)
         high = torch.where(dearer, step, base_step)
@@ -236,7 +236,8 @@ class _Rows:
         room = limit.clamp_min(_TINY).log()[..., None] - elasticity * high[..., None]
         in_stock = torch.special.ndtr(room / sigma + sigma / 2).mean(dim=-1)
         in_stock = torch.where(ratio < 1, in_stock, 1.0)
-        dearer_worse = torch.where(comparable, tail * in_stock, 0.0)
+        certain = ((bottom > 0) & (top <= 0)).to(tail.dtype)
+        dearer_worse = torch.where(comparable, tail * in_stock, certain)
         cheaper_worse = torch.where(price != base, 1 - dearer_worse, 0.0)
         return torch.where(dearer, dearer_worse, cheaper_worse)
 
