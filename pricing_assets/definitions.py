@@ -18,6 +18,7 @@ from pricing_assets.assets import (
     explanation,
     features,
     forecast,
+    online_features,
     price_shards,
     price_table,
     publication,
@@ -28,6 +29,7 @@ from pricing_assets.assets import (
 from pricing_assets.core.scale_parameters import OrchestrationParameters
 from pricing_assets.progress import PROGRESS, progress_logger
 from resources.checkpoints import CheckpointResource
+from resources.feature_store import FeatureStoreResource
 from resources.parquet_io import ParquetIOManager
 from resources.price_shards import PriceShardsResource
 from resources.price_store import PriceStoreResource
@@ -40,6 +42,7 @@ from serving.home import Home, load_settings, read_environment
 STAGES = (
     raw,
     features,
+    online_features,
     tuning,
     forecast,
     elasticity,
@@ -91,6 +94,7 @@ def _resources() -> dict[str, Any]:
         "checkpoints": CheckpointResource(root=str(home.checkpoints)),
         "tuning_store": TuningStoreResource(root=str(home.tuning)),
         "price_shards": PriceShardsResource(root=settings.orchestration.shards or str(home.shards)),
+        "feature_store": FeatureStoreResource(url=environment.redis_url or ""),
         "price_store": PriceStoreResource(root=str(home.tables), reports=str(home.reports)),
     }
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pricing_assets.core.demand import DemandCurves
 from pricing_assets.core.settings import PricingSettings
+from pricing_assets.core.tables import PRICE_RAIL_COLUMNS
 from serving.answer import Prepared, noted, prepared
 from serving.live_demand import CurveRow
 from serving.published_table import Manifest, PublishedTable
@@ -32,6 +33,7 @@ _PRICE_NUMBERS = (
     "price_ceiling",
     "expected_units",
     "confidence",
+    *PRICE_RAIL_COLUMNS,
 )
 _PRICE_TEXTS = ("product_id", "store_id", "segment", "currency", "objective")
 _FLAT_WEEK = (1.0,) * 7
@@ -50,11 +52,15 @@ class Found:
 
 
 class Catalog:
-    """One published version, ready to answer; immutable after construction."""
+    """One published version, ready to answer; immutable after construction.
+
+    ``data_end`` is when the data behind it end, Unix seconds; where it does not say, its start.
+    """
 
     def __init__(self, table: PublishedTable, *, settings: PricingSettings) -> None:
         self.manifest: Manifest = table.manifest
         self.settings = table.manifest.settings_or(settings)
+        self.data_end = (self.manifest.data_until or self.manifest.valid_from).timestamp()
         self._texts = {name: table.prices[name].to_pylist() for name in _PRICE_TEXTS}
         self._numbers = {name: _floats(table.prices, name) for name in _PRICE_NUMBERS}
         self._reasons = table.prices["reasons"].combine_chunks()
@@ -218,5 +224,8 @@ def _curve_positions(table: PublishedTable) -> NDArray[np.int64]:
 
 
 def _floats(table: pa.Table, name: str) -> NDArray[np.float64]:
+    """A column of numbers; NaN throughout where a table of an older version lacks it."""
+    if name not in table.column_names:
+        return np.full(table.num_rows, np.nan)
     column: Any = table[name].to_numpy()
     return np.asarray(column, dtype=np.float64)

@@ -28,8 +28,10 @@ from serving.answer import Answer, Prepared
 from serving.catalog import Catalog
 from serving.curve_points import demand_curve
 from serving.explain import Explainer
+from serving.feature_store import FeatureStore
 from serving.home import Home
 from serving.ladder import Ladder
+from serving.online_context import Enriched, OnlineContext
 from serving.price_cache import PriceCache
 from serving.price_store import PriceStore
 from serving.recorder import Recorder
@@ -78,12 +80,15 @@ class Desk:
         settings: PricingSettings,
         now: Now = _utc_now,
         audit: Path | None = None,
+        features: FeatureStore | None = None,
     ) -> None:
         self._cache = cache
         self._now = now
         self._records = Recorder.under(audit, settings=settings.audit)
         self._explainer = Explainer(store=store, audit=audit, settings=settings)
         self._ladder = Ladder(cache, serving=settings.serving)
+        oldest = settings.serving.online_max_age_hours * 3600
+        self._online = OnlineContext(features, max_age_seconds=oldest)
         self._tables = TableWatch(store, settings=settings, taken_up=self._ladder.forget)
         self._push: asyncio.Task[None] | None = None
 
@@ -96,10 +101,16 @@ class Desk:
             ttl_seconds=serving.cache_ttl_seconds,
             timeout_ms=serving.redis_timeout_ms,
         )
-        return cls(PriceStore(home.tables), cache, settings=settings, audit=home.audit)
+        features = FeatureStore.at(
+            redis_url if serving.use_online_features else None, timeout_ms=serving.redis_timeout_ms
+        )
+        return cls(
+            PriceStore(home.tables), cache, settings=settings, audit=home.audit, features=features
+        )
 
     async def start(self) -> None:
         """Load the table, if there is one, and watch for the next."""
+        await self._online.start()
         await self._tables.start()
         self._push = asyncio.create_task(tallies.push_for_ever())
 
@@ -110,6 +121,7 @@ class Desk:
             self._push.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._push
+        await self._online.stop()
         await self._cache.close()
         await asyncio.to_thread(self._records.close)
 
@@ -140,21 +152,23 @@ class Desk:
         """
         await self._records.admit()
         catalog = self._loaded()
-        found = await self._found(catalog, request, remote=True)
+        (online,) = await self._enriched(catalog, [request])
+        found = await self._found(catalog, request, online, remote=True)
         quote_id = self._issue(found, request)
-        self._records.one(catalog, request, found.encoded(quote_id))
+        self._records.one(catalog, request, found.encoded(quote_id), added=online.used)
         return found.fields(quote_id)
 
     async def price_json(self, value: Any) -> bytes:
         """The answer to one decoded body as JSON; errors as in ``price``, and for a bad body."""
         await self._records.admit()
         catalog = self._loaded()
-        found, request = self._plain(catalog, value), None
+        found, request, used = self._plain(catalog, value), None, None
         if found is None:
             request = price_request(value)
-            found = await self._found(catalog, request, remote=True)
+            (online,) = await self._enriched(catalog, [request])
+            found, used = await self._found(catalog, request, online, remote=True), online.used
         answer = found.encoded(self._issue(found, request))
-        self._records.one(catalog, value, answer)
+        self._records.one(catalog, value, answer, added=used)
         return answer
 
     async def prices(self, items: list[Any]) -> list[Answer]:
@@ -209,25 +223,51 @@ class Desk:
         await self._records.admit()
         catalog, started = self._loaded(), time.perf_counter()
         turn_ends = started + TURN_SECONDS
+        online = await self._batch_online(catalog, items)
         entries: list[tuple[Prepared | Answer, str]] = []
-        for item in items:
+        for position, item in enumerate(items):
             found = self._plain(catalog, item)
             if found is not None:
                 entries.append((found, self._issue(found, None)))
             else:
-                entries.append(await self._item(catalog, item))
+                added = online.get(position) if online else None
+                entries.append(await self._item(catalog, item, added))
             if time.perf_counter() > turn_ends:
                 await asyncio.sleep(0)
                 turn_ends = time.perf_counter() + TURN_SECONDS
         batch = _Batch(entries, _encoded(entries))
-        self._records.batch(catalog, items, batch.encoded)
+        self._records.batch(catalog, items, batch.encoded, added=_used(online, len(items)))
         metrics.BATCH_TIME.labels(device="cpu").observe(time.perf_counter() - started)
         return batch
 
-    async def _item(self, catalog: Catalog, item: Any) -> tuple[Prepared | Answer, str]:
+    async def _batch_online(self, catalog: Catalog, items: list[Any]) -> dict[int, Enriched]:
+        """What the feature store adds to each item that is a request, by position."""
+        if self._online.is_silent(catalog):
+            return {}
+        requests: dict[int, PriceRequest] = {}
+        for position, item in enumerate(items):
+            with contextlib.suppress(InputError):
+                requests[position] = price_request(item)
+        added = await self._enriched(catalog, list(requests.values()))
+        return dict(zip(requests, added, strict=True))
+
+    async def _enriched(self, catalog: Catalog, requests: list[PriceRequest]) -> list[Enriched]:
+        """The requests' contexts with what the feature store knows better than the table."""
+        if self._online.is_silent(catalog):
+            return [Enriched(request.context) for request in requests]
+        asked = [
+            (catalog.find(request.product_id, request.store_id, request.segment), request.context)
+            for request in requests
+        ]
+        return await self._online.enrich(catalog, asked, now=self._now().timestamp())
+
+    async def _item(
+        self, catalog: Catalog, item: Any, online: Enriched | None
+    ) -> tuple[Prepared | Answer, str]:
         try:
             request = price_request(item)
-            found = await self._found(catalog, request, remote=False)
+            online = online or Enriched(request.context)
+            found = await self._found(catalog, request, online, remote=False)
             return found, self._issue(found, request)
         except UnknownProductError as failure:
             return _item_error(item, failure, status=404), ""
@@ -253,10 +293,14 @@ class Desk:
         product = value.get("product_id")
         if type(product) is not str or self._expired(catalog):
             return None
+        if not self._online.is_silent(catalog):
+            return None
         return self._ladder.plain(catalog, self._tables.freeze, product)
 
-    async def _found(self, catalog: Catalog, request: PriceRequest, *, remote: bool) -> Prepared:
-        """The ladder's answer; an expired table says so."""
+    async def _found(
+        self, catalog: Catalog, request: PriceRequest, online: Enriched, *, remote: bool
+    ) -> Prepared:
+        """The ladder's answer; says what the feature store added, and that a table expired."""
         overdue = self._now() - catalog.manifest.valid_until
         found = await self._ladder.answer(
             catalog,
@@ -264,7 +308,10 @@ class Desk:
             request,
             remote=remote,
             overdue_hours=overdue.total_seconds() / 3600,
+            context=online.context,
         )
+        if online.note:
+            found = found.with_reason(online.note)
         if overdue.total_seconds() <= 0:
             return found
         reason = f"the table expired at {catalog.manifest.valid_until.isoformat()}"
@@ -278,6 +325,13 @@ class Desk:
 
     def _expired(self, catalog: Catalog) -> bool:
         return self._now() > catalog.manifest.valid_until
+
+
+def _used(online: dict[int, Enriched], count: int) -> list[dict[str, Any] | None] | None:
+    """What was added to each of ``count`` items, for the record; None where nothing was."""
+    if not any(added.used for added in online.values()):
+        return None
+    return [online[i].used if i in online else None for i in range(count)]
 
 
 def _encoded(entries: list[tuple[Prepared | Answer, str]]) -> bytes:

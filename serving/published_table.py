@@ -52,6 +52,9 @@ class Stamps(BaseModel):
     currency: str = Field(pattern="^[A-Z]{3}$", description="ISO 4217 code of every price.")
     valid_from: datetime = Field(description="Start of validity, with a time zone.")
     valid_until: datetime = Field(description="End of validity, with a time zone.")
+    data_until: datetime | None = Field(
+        None, description="End of the data behind the table; later readings are news to it."
+    )
     rules_version: str = Field("", description="Version of the guard rails that were applied.")
     settings: PricingSettings | None = Field(
         None, description="Settings that the table was made with; live quotes use the same."

@@ -46,7 +46,7 @@ def published_price_table(
         stamps=_stamps(
             settings.settings(),
             model=registered_model,
-            data_version=data_snapshot["data_version"],
+            data=data_snapshot,
             dagster_run_id=context.run_id,
             now=now,
         ),
@@ -81,13 +81,15 @@ def _stamps(
     settings: PricingSettings,
     *,
     model: dict[str, Any],
-    data_version: str,
+    data: dict[str, Any],
     dagster_run_id: str,
     now: datetime,
 ) -> Stamps:
+    until = data.get("data_until")  # a snapshot stored by an earlier release says none
     return Stamps(
         model_version=model["version"],
-        data_version=data_version,
+        data_version=data["data_version"],
+        data_until=datetime.fromisoformat(until) if until else None,
         mlflow_run_id=model["mlflow_run_id"],
         dagster_run_id=dagster_run_id,
         currency=settings.currency,

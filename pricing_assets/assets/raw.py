@@ -186,4 +186,10 @@ def _snapshot(
 ) -> dict[str, Any]:
     rows = counts.set_index("table").to_dict(orient="index")
     tables = {name: table.accepted for name, table in checked.items()}
-    return {"data_version": data_version(tables), "tables": rows, "market": market}
+    last_sale = tables["sales"]["date"].max()
+    return {
+        "data_version": data_version(tables),
+        "data_until": (last_sale + pd.Timedelta(days=1)).tz_localize("UTC").isoformat(),
+        "tables": rows,
+        "market": market,
+    }

@@ -73,6 +73,14 @@ class ServingParameters(Parameters):
         description="Hours after a table has expired in which its published prices are still "
         "served; then a rule on cost, or the current price.",
     )
+    use_online_features: bool = Field(
+        True,
+        description="Price a request that does not say its stock or rival by the feature store's, "
+        "where they were seen after the data behind the table end.",
+    )
+    online_max_age_hours: float = Field(
+        24, gt=0, description="Age in hours up to which a reading of the feature store is used."
+    )
     cache_max_age_seconds: float = Field(
         3600,
         ge=0,

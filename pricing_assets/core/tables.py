@@ -189,6 +189,10 @@ PRICE_RAIL_COLUMNS: tuple[str, ...] = (
 (rules between products, held and falling products), the durable reference of the day's largest
 change, and the lowest price of the days before a promotion; currency units, NaN for none."""
 
+ONLINE_FEATURES: tuple[str, ...] = ("stock", "rival_price", "units_7", "units_28", "price")
+"""Last known state of a product and store: units on hand, rivals' mean price, units sold in the
+last 7 and 28 days, the last price paid; currency units, NaN unknown."""
+
 DEMAND_CURVE_COLUMNS: tuple[str, ...] = (
     "product_id",
     "store_id",
