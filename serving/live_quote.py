@@ -198,7 +198,9 @@ class _LiveQuote:
 
     def _published_prices(self) -> Minors:
         """Allowed prices under the published guard rails, the published one among them."""
-        prices = allowed_prices(published_bounds(self.row), settings=self.settings)
+        prices = allowed_prices(
+            published_bounds(self.row, settings=self.settings), settings=self.settings
+        )
         return np.union1d(prices, [self.row.published_minor])
 
     def _least_for_stock(self) -> int:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from pricing_assets.core.currency import currency_exponent
 from pricing_assets.core.errors import InputError, UnknownProductError
-from pricing_assets.core.guardrails import PriceBounds, enforce, price_bounds
+from pricing_assets.core.guardrails import PriceBounds, enforce, price_bounds, step_minor
 from pricing_assets.core.price_endings import candidate_prices
 from pricing_assets.core.price_parameters import Objective
 from pricing_assets.core.price_rules import Rule, sentence
+from pricing_assets.core.price_windows import PriceWindows, request_windows
 from pricing_assets.core.settings import PricingSettings
 from serving.context import Context
 from serving.live_demand import CurveRow
@@ -48,6 +49,10 @@ class PricedRow:
     objective: Objective
     horizon_days: int
     curve: CurveRow | None
+    rail_low: float = float("nan")
+    rail_high: float = float("nan")
+    reference_price_24h: float = float("nan")
+    prior_price: float = float("nan")
 
     @property
     def has_price(self) -> bool:
@@ -175,7 +180,7 @@ def rule_quote(
             "for a rule-based price"
         )
     base = target if current is None else current
-    bounds = _rule_bounds(product_id, base, cost, row=row, settings=settings)
+    bounds = _rule_bounds(product_id, base, cost, row=row, context=context, settings=settings)
     rival = context.comp_price
     wanted = target if rival is None else min(target, rival)
     minor = nearest_price(allowed_prices(bounds, settings=settings), wanted * 10.0**bounds.exponent)
@@ -199,7 +204,9 @@ def current_quote(row: PricedRow, context: Context, *, settings: PricingSettings
     cost, current = _known_terms(context, row)
     if current is None:
         raise UnknownProductError(f"product '{row.product_id}' has no price; give current_price")
-    bounds = _rule_bounds(row.product_id, current, cost, row=row, settings=settings)
+    bounds = _rule_bounds(
+        row.product_id, current, cost, row=row, context=context, settings=settings
+    )
     wanted = in_minor(current, bounds.exponent)
     minor = min(max(wanted, int(bounds.floor[0])), int(bounds.ceiling[0]))
     stands = "stands" if minor == wanted else "is moved to the nearest price that is allowed"
@@ -234,6 +241,7 @@ def _rule_bounds(
     cost: float | None,
     *,
     row: PricedRow | None,
+    context: Context,
     settings: PricingSettings,
 ) -> PriceBounds:
     curve = row.curve if row else None
@@ -242,6 +250,7 @@ def _rule_bounds(
         unit_cost=cost,
         map_price=curve.map_price if curve else None,
         settings=settings,
+        windows=durable_windows(row, context, settings=settings) if row else None,
     )
     refusal = Rule(int(bounds.refusal[0]))
     if refusal is not Rule.NONE:
@@ -287,8 +296,8 @@ def check_plausible(row: PricedRow, context: Context) -> None:
         )
 
 
-def published_bounds(row: PricedRow) -> PriceBounds:
-    """The published floor and ceiling of ``row`` as the guard rails of one product."""
+def published_bounds(row: PricedRow, *, settings: PricingSettings | None = None) -> PriceBounds:
+    """The published floor and ceiling of ``row``, and the price step of ``settings``."""
     none = np.zeros(1, dtype=np.int8)
     return PriceBounds(
         floor=np.array([in_minor(row.price_floor, row.exponent)]),
@@ -299,20 +308,33 @@ def published_bounds(row: PricedRow) -> PriceBounds:
         conflict=none,
         refusal=none,
         exponent=row.exponent,
+        step=1 if settings is None else step_minor(settings.guardrails, row.exponent),
+    )
+
+
+def durable_windows(row: PricedRow, context: Context, *, settings: PricingSettings) -> PriceWindows:
+    """The windows of one row that no request moves: promotion, day, and the published rails."""
+    return request_windows(
+        prior_price=np.array([row.prior_price if context.is_promo else np.nan]),
+        reference_price=np.array([row.reference_price_24h]),
+        rail_low=np.array([row.rail_low]),
+        rail_high=np.array([row.rail_high]),
+        settings=settings,
     )
 
 
 def bounds_of(row: PricedRow, context: Context, *, settings: PricingSettings) -> PriceBounds:
     """The guard rails of ``row``: the published ones, or its rules for the request's own terms."""
-    if context.current_price is None and context.unit_cost is None:
-        return published_bounds(row)
-    curve = row.curve
-    known_cost = curve.unit_cost if curve else float("nan")
+    capped = context.is_promo and settings.guardrails.prior_price_rule
+    if context.current_price is None and context.unit_cost is None and not capped:
+        return published_bounds(row, settings=settings)
+    known_cost = row.curve.unit_cost if row.curve else float("nan")
     return bounds_at(
         current_price=row.current_price if context.current_price is None else context.current_price,
         unit_cost=known_cost if context.unit_cost is None else context.unit_cost,
-        map_price=curve.map_price if curve else None,
+        map_price=row.curve.map_price if row.curve else None,
         settings=settings,
+        windows=durable_windows(row, context, settings=settings),
     )
 
 
@@ -322,6 +344,7 @@ def bounds_at(
     unit_cost: float | None,
     settings: PricingSettings,
     map_price: float | None = None,
+    windows: PriceWindows | None = None,
 ) -> PriceBounds:
     """``guardrails.price_bounds`` of one product; None is unknown."""
     return price_bounds(
@@ -329,6 +352,7 @@ def bounds_at(
         unit_cost=np.array([np.nan if unit_cost is None else unit_cost]),
         map_price=np.array([np.nan if map_price is None else map_price]),
         settings=settings,
+        windows=windows,
     )
 
 

@@ -148,7 +148,7 @@ def price_bounds(
         windows=windows,
         exponent=exponent,
     )
-    bounds = replace(bounds, step=_step_minor(settings.guardrails, exponent))
+    bounds = replace(bounds, step=step_minor(settings.guardrails, exponent))
     return _refuse(bounds, refusal=refusal, has_current=has_current)
 
 
@@ -202,8 +202,8 @@ def _ceiling_minor(parameters: GuardRailParameters, exponent: int) -> int:
     return max(1, int(round_down(minor)[0]))
 
 
-def _step_minor(parameters: GuardRailParameters, exponent: int) -> int:
-    """The step in whole minor units, at least one."""
+def step_minor(parameters: GuardRailParameters, exponent: int) -> int:
+    """The price step in whole minor units, at least one."""
     step = parameters.price_step
     return 1 if step is None else max(1, round(min(step * 10.0**exponent, MAX_MINOR)))
 

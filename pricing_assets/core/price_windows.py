@@ -129,6 +129,30 @@ def price_windows(
     return replace(windows, held=held.astype(np.int8))
 
 
+def request_windows(
+    *,
+    prior_price: Floats,
+    reference_price: Floats,
+    rail_low: Floats,
+    rail_high: Floats,
+    settings: PricingSettings,
+) -> PriceWindows:
+    """The windows of n published rows for a request, which it cannot move.
+
+    Args:
+        prior_price: (n,) currency units; NaN where the request is no promotion.
+        reference_price, rail_low, rail_high: (n,) as the table publishes them; NaN none.
+        settings: gives the rules.
+    """
+    rails, exponent = settings.guardrails, currency_exponent(settings.currency)
+    windows = open_windows(len(prior_price))
+    if rails.prior_price_rule:
+        windows = below_prior_price(windows, prior_price, exponent=exponent)
+    change = rails.daily_change(settings.max_price_change)
+    windows = within_day(windows, reference_price, change=change, exponent=exponent)
+    return within_published(windows, rail_low=rail_low, rail_high=rail_high, exponent=exponent)
+
+
 def below_prior_price(windows: PriceWindows, prior_price: Floats, *, exponent: int) -> PriceWindows:
     """``windows`` with every promoted price strictly below its prior price, (n,); NaN: none.
 

@@ -123,6 +123,15 @@ def _rail_name(rail: str, settings: PricingSettings) -> str:
         Rule.ABSOLUTE_CEILING.code: "the absolute ceiling",
         Rule.LARGEST_DECREASE.code: f"the largest decrease of {settings.max_price_change:.0%}",
         Rule.LARGEST_INCREASE.code: f"the largest increase of {settings.max_price_change:.0%}",
+        Rule.PRIOR_PRICE.code: "the prior price of its promotion",
+        Rule.DAY_DECREASE.code: "the largest decrease in a day",
+        Rule.DAY_INCREASE.code: "the largest increase in a day",
+        Rule.ONLY_DOWN.code: "its status, under which a price only falls",
+        Rule.PRICE_LADDER.code: "its price ladder",
+        Rule.SIZE_PARITY.code: "the parity of pack sizes",
+        Rule.ZONE_PARITY.code: "the parity of its zone",
+        Rule.KVI_INDEX.code: "its index against rivals",
+        Rule.KVI_MEAN_INDEX.code: "the mean index of key value items against rivals",
     }.get(rail, "the limit on the chance of less")
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pricing_assets.core.currency import to_major
+from pricing_assets.core.currency import currency_exponent, to_major
 from pricing_assets.core.demand import DemandCurves, is_extrapolation
 from pricing_assets.core.evaluation.price_driver_words import driver_sentences
 from pricing_assets.core.evaluation.report import reason_codes
@@ -40,7 +40,8 @@ from pricing_assets.core.price_search import (
     some_facts,
     spillover,
 )
-from pricing_assets.core.row_rails import row_windows
+from pricing_assets.core.price_windows import within_published
+from pricing_assets.core.row_rails import numbers, row_windows
 from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.unit_worth import UnitWorth, objective_worth
 
@@ -58,10 +59,31 @@ RAILS: tuple[Rule, ...] = (
     Rule.MARGIN_FLOOR,
     Rule.MAP_FLOOR,
     Rule.ABSOLUTE_CEILING,
+    Rule.PRIOR_PRICE,
+    Rule.DAY_DECREASE,
+    Rule.DAY_INCREASE,
+    Rule.ONLY_DOWN,
     Rule.LARGEST_DECREASE,
     Rule.LARGEST_INCREASE,
+    Rule.PRICE_LADDER,
+    Rule.SIZE_PARITY,
+    Rule.ZONE_PARITY,
+    Rule.KVI_INDEX,
+    Rule.KVI_MEAN_INDEX,
 )
 """Guard rails whose cost can be asked, in the order in which they yield; cost is never lifted."""
+
+BETWEEN_PRODUCTS = (*RAILS[-5:], Rule.ONLY_DOWN)
+"""Rails that the table publishes as bounds of the product; the cost of one is asked without all."""
+
+_SWITCHED_OFF: dict[Rule | None, dict[str, object]] = {
+    Rule.ABSOLUTE_CEILING: {"absolute_ceiling": None},
+    Rule.PRIOR_PRICE: {"prior_price_rule": False},
+    Rule.DAY_DECREASE: {"max_daily_change": 10.0},
+    Rule.DAY_INCREASE: {"max_daily_change": 10.0},
+    Rule.ONLY_DOWN: {"only_down_statuses": []},
+}
+"""What lifts a guard rail that has a setting of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +179,8 @@ def _catalogue(
 ) -> _Catalogue:
     joined = curves_with_facts(curve_frame, panel_facts)
     frame = table[KEY].merge(joined, on=KEY, how="left", validate="one_to_one")
+    rails = {name: numbers(table, name) for name in ("rail_low", "rail_high")}
+    frame = frame.assign(**rails)
     curves, usable = usable_curves(frame)
     bounds = _bounds(frame, settings)
     facts = price_facts(frame, bounds=bounds, usable=usable, settings=settings)
@@ -184,15 +208,24 @@ def _catalogue(
 
 
 def _bounds(
-    frame: pd.DataFrame, settings: PricingSettings, *, without_map: bool = False
+    frame: pd.DataFrame, settings: PricingSettings, *, without: Rule | None = None
 ) -> PriceBounds:
+    """Guard rails of the rows, without one rule; those between products as the table has them."""
     map_price = _floats(frame, "map_price")
+    windows = row_windows(frame, settings=settings)
+    if without not in BETWEEN_PRODUCTS:
+        windows = within_published(
+            windows,
+            rail_low=_floats(frame, "rail_low"),
+            rail_high=_floats(frame, "rail_high"),
+            exponent=currency_exponent(settings.currency),
+        )
     return price_bounds(
         current_price=_floats(frame, "current_price"),
         unit_cost=_floats(frame, "unit_cost"),
-        map_price=np.full_like(map_price, np.nan) if without_map else map_price,
+        map_price=np.full_like(map_price, np.nan) if without == Rule.MAP_FLOOR else map_price,
         settings=settings,
-        windows=row_windows(frame, settings=settings),
+        windows=windows,
     )
 
 
@@ -289,7 +322,7 @@ def _without(catalogue: _Catalogue, rows: Indices, *, rail: Rule | None) -> tupl
     best = catalogue.price[rows].copy()
     for part in chunks(np.arange(len(rows)), width=settings.price_table.candidates):
         here = rows[part]
-        bounds = _bounds(catalogue.frame.iloc[here], settings, without_map=rail == Rule.MAP_FLOOR)
+        bounds = _bounds(catalogue.frame.iloc[here], settings, without=rail)
         grid = candidate_prices(
             bounds, ending=settings.guardrails.price_ending, k=settings.price_table.candidates
         )
@@ -314,8 +347,8 @@ def _relaxed(settings: PricingSettings, rail: Rule | None) -> PricingSettings:
         return settings.model_copy(update={"price_table": table})
     if rail == Rule.MARGIN_FLOOR:
         return settings.model_copy(update={"min_margin": 0.0})
-    if rail == Rule.ABSOLUTE_CEILING:
-        rails = settings.guardrails.model_copy(update={"absolute_ceiling": None})
+    if rail in _SWITCHED_OFF:
+        rails = settings.guardrails.model_copy(update=_SWITCHED_OFF[rail])
         return settings.model_copy(update={"guardrails": rails})
     if rail in (Rule.LARGEST_DECREASE, Rule.LARGEST_INCREASE):
         wider = min(WIDER * settings.max_price_change, 1.0)
