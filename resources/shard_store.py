@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,14 +28,17 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from pricing_assets.core.errors import IntegrityError, MissingFolderError, NotPublishedError
-from pricing_assets.core.price_shards import ShardSummary, shard_prices, summarize
+from pricing_assets.core.price_shards import (
+    ShardSummary,
+    price_settings_sha256,
+    shard_price_function,
+    summarize,
+)
+from pricing_assets.core.settings import PricingSettings
 from resources.object_storage import digest, read_checked, read_whole, storage_path, write_whole
 
 _MANIFEST = "manifest.json"
 _FORMAT = 1
-
-PriceFunction = Callable[[pa.Table], pa.Table]
-"""A catalogue's price table: ``core.catalogue_prices.price_catalogue`` under some settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +89,21 @@ class ShardStore:
         for shard, table in shards:
             write_whole(self._catalogue(shard), _parquet(table))
 
-    def price(self, shard: str, *, price: PriceFunction, settings_sha256: str) -> PricedShard:
+    def price(self, shard: str, *, settings: PricingSettings) -> PricedShard:
         """Price one shard and store the result, unless the stored one is right already.
 
         Raises:
             NotPublishedError: the catalogue has no such shard.
             IntegrityError: the catalogue's file is damaged.
-            PricingError: what the price function refuses.
+            PricingError: what ``shard_price_function`` refuses.
         """
+        price = shard_price_function(settings)
         content = read_whole(self._catalogue(shard))
         stored = self._stored(shard)
-        sources = (digest(content), settings_sha256)
+        sources = (digest(content), price_settings_sha256(settings))
         if stored and sources == (stored.catalogue_sha256, stored.settings_sha256):
             return stored
-        prices = shard_prices(price(_table(content, self._catalogue(shard))))
+        prices = price(_table(content, self._catalogue(shard)))
         return self._store(shard, prices, sources=sources)
 
     def manifest(self, shard: str) -> PricedShard:

@@ -26,8 +26,7 @@ from pricing_assets.core.panel_shards import CELL_SCHEMA, WholeSales, part_cells
 from pricing_assets.core.price_shards import (
     PRICE_SCHEMA,
     ShardSummary,
-    price_settings_sha256,
-    shard_prices,
+    shard_price_function,
 )
 from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.tables import RAW_TABLES
@@ -54,7 +53,11 @@ def price_table(catalogue: DataFrame, *, settings: PricingSettings) -> DataFrame
     Args:
         catalogue: as for ``BatchPriceOptimizer.optimize``.
         settings: objective, guard rails, and ``spark.rows_per_partition``.
+
+    Raises:
+        InvalidSettingError: a rule links products of several categories.
     """
+    shard_price_function(settings)  # refuses on the driver what every task would refuse
     parts = math.ceil(catalogue.count() / settings.spark.rows_per_partition)
     spread = catalogue.repartition(max(parts, 1), _link_column(catalogue))
     task = partial(_priced_batches, settings_json=settings.model_dump_json())
@@ -115,23 +118,15 @@ def whole_sales(sales: DataFrame) -> WholeSales:
 
 
 def _priced_batches(part: pa.Table, *, settings_json: str) -> pa.Table:
-    from pricing_assets.core.catalogue_prices import price_catalogue
-
     keys = [name for name in ("product_id", "store_id") if name in part.column_names]
     ordered = part.sort_by([(name, "ascending") for name in keys])
     settings = PricingSettings.model_validate_json(settings_json)
-    return shard_prices(price_catalogue(ordered, settings=settings))
+    return shard_price_function(settings)(ordered)
 
 
 def _stored_shards(part: pa.Table, *, root: str, settings_json: str) -> pa.Table:
-    from pricing_assets.core.catalogue_prices import price_catalogue
-
-    settings = PricingSettings.model_validate_json(settings_json)
-    store, stamp = ShardStore(root), price_settings_sha256(settings)
-    price = partial(price_catalogue, settings=settings)
-    done = [
-        store.price(name, price=price, settings_sha256=stamp) for name in part["shard"].to_pylist()
-    ]
+    settings, store = PricingSettings.model_validate_json(settings_json), ShardStore(root)
+    done = [store.price(name, settings=settings) for name in part["shard"].to_pylist()]
     rows = [
         {
             "shard": shard.shard,

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import dagster as dg
 
-from pricing_assets.core.catalogue_prices import price_catalogue
-from pricing_assets.core.price_shards import price_settings_sha256
 from resources.celery_steps import executor
 from resources.shard_store import ShardStore
 from serving.home import load_settings
@@ -28,11 +26,7 @@ def shard_step(number: int) -> dg.OpDefinition:
         if number == 0 and not marker.exists():
             marker.write_text(str(os.getpid()))
             time.sleep(PATIENCE_SECONDS)
-        store.price(
-            f"part-{number:05d}",
-            price=lambda catalogue: price_catalogue(catalogue, settings=settings),
-            settings_sha256=price_settings_sha256(settings),
-        )
+        store.price(f"part-{number:05d}", settings=settings)
 
     return price_shard
 

@@ -18,9 +18,8 @@ import pytest
 import yaml
 from catalogues import catalogue
 
-from pricing_assets.core.catalogue_prices import price_catalogue
 from pricing_assets.core.errors import InvalidSettingError
-from pricing_assets.core.price_shards import shard_prices, split_catalogue
+from pricing_assets.core.price_shards import shard_price_function, split_catalogue
 from pricing_assets.core.scale_parameters import OrchestrationParameters
 from pricing_assets.core.settings import PricingSettings
 from resources.celery_steps import celery_settings, executor, worker_app
@@ -173,6 +172,6 @@ def test_a_run_survives_the_death_of_a_worker_in_the_middle_of_a_step(cluster: C
 
 
 def assert_priced_as_on_one_machine(store: ShardStore) -> None:
-    whole = shard_prices(price_catalogue(catalogue(400), settings=PricingSettings()))
+    whole = shard_price_function(PricingSettings())(catalogue(400))
     parts = pa.concat_tables(store.prices(shard) for shard in store.shards())
     assert parts.sort_by("product_id").equals(whole.sort_by("product_id"))

@@ -16,20 +16,14 @@ import pyarrow as pa
 import pytest
 from catalogues import catalogue
 
-from pricing_assets.core.catalogue_prices import price_catalogue
 from pricing_assets.core.errors import InputError, IntegrityError, NotPublishedError
-from pricing_assets.core.price_shards import price_settings_sha256, shard_prices, split_catalogue
+from pricing_assets.core.price_shards import shard_price_function, split_catalogue
 from pricing_assets.core.settings import PricingSettings
 from resources.object_storage import digest, read_checked, storage_path, write_whole
 from resources.shard_store import ShardStore
 
 START_SECONDS = 60
 SETTINGS = PricingSettings()
-STAMP = price_settings_sha256(SETTINGS)
-
-
-def price(part: pa.Table) -> pa.Table:
-    return price_catalogue(part, settings=SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -85,17 +79,17 @@ def test_shards_in_a_bucket_are_priced_as_on_disk(s3: str, tmp_path: Path) -> No
         store.write_catalogue(parts.items())
         assert store.shards() == tuple(parts)
         for name in store.shards():
-            assert not store.price(name, price=price, settings_sha256=STAMP).reused
+            assert not store.price(name, settings=SETTINGS).reused
     for name in parts:
         assert remote.prices(name).equals(local.prices(name))
         assert remote.manifest(name) == local.manifest(name)
-        assert remote.price(name, price=price, settings_sha256=STAMP).reused
+        assert remote.price(name, settings=SETTINGS).reused
 
 
 def test_another_process_reads_what_was_written(s3: str) -> None:
     store = ShardStore(f"{s3}/other")
     store.write_catalogue(split_catalogue(catalogue(50), shards=1).items())
-    store.price("part-00000", price=price, settings_sha256=STAMP)
+    store.price("part-00000", settings=SETTINGS)
     program = (
         "from resources.shard_store import ShardStore; "
         f"print(ShardStore('{s3}/other').prices('part-00000').num_rows)"
@@ -109,9 +103,9 @@ def test_another_process_reads_what_was_written(s3: str) -> None:
 def test_new_prices_replace_old_ones_and_damage_is_found(s3: str) -> None:
     store, name = ShardStore(f"{s3}/changing"), "part-00000"
     store.write_catalogue(split_catalogue(catalogue(60), shards=1).items())
-    first = store.price(name, price=price, settings_sha256=STAMP)
+    first = store.price(name, settings=SETTINGS)
     store.write_catalogue(split_catalogue(catalogue(60, seed=6), shards=1).items())
-    second = store.price(name, price=price, settings_sha256=STAMP)
+    second = store.price(name, settings=SETTINGS)
     assert (second.reused, second.file != first.file) == (False, True)
     folder = storage_path(f"{s3}/changing/prices/{name}")
     assert {path.name for path in folder.iterdir()} == {second.file, "manifest.json"}
@@ -147,7 +141,7 @@ def test_the_shards_asset_reads_and_writes_a_bucket(s3: str) -> None:
                 [price_table_shard], instance=instance, resources=resources, partition_key=name
             ).success
     parts = pa.concat_tables(ShardStore(root).prices(name) for name in names)
-    whole = shard_prices(price(catalogue(80)))
+    whole = shard_price_function(SETTINGS)(catalogue(80))
     assert parts.sort_by("product_id").equals(whole.sort_by("product_id"))
 
 

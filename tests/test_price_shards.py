@@ -14,7 +14,6 @@ from catalogues import catalogue
 
 from pricing_assets.assets import price_shards as asset_module
 from pricing_assets.assets.price_shards import CATALOGUE_SHARDS, price_table_shard
-from pricing_assets.core.catalogue_prices import price_catalogue
 from pricing_assets.core.errors import (
     IntegrityError,
     InvalidSettingError,
@@ -27,7 +26,7 @@ from pricing_assets.core.price_shards import (
     link_key,
     price_settings_sha256,
     shard_of,
-    shard_prices,
+    shard_price_function,
     split_catalogue,
     summarize,
     total,
@@ -36,20 +35,16 @@ from pricing_assets.core.scale_parameters import OrchestrationParameters
 from pricing_assets.core.settings import PricingSettings
 from resources.price_shards import PriceShardsResource
 from resources.settings import SettingsResource
-from resources.shard_store import ShardStore
+from resources.shard_store import PricedShard, ShardStore
 
 ROWS, SHARDS = 600, 5
 SETTINGS = PricingSettings()
 STAMP = price_settings_sha256(SETTINGS)
 
 
-def price(part: pa.Table) -> pa.Table:
-    return price_catalogue(part, settings=SETTINGS)
-
-
 @pytest.fixture(scope="module")
 def whole() -> pa.Table:
-    return shard_prices(price(catalogue(ROWS))).sort_by("product_id")
+    return shard_price_function(SETTINGS)(catalogue(ROWS)).sort_by("product_id")
 
 
 @pytest.fixture
@@ -83,7 +78,7 @@ def test_a_product_keeps_its_shard_when_the_catalogue_changes() -> None:
 
 
 def test_shards_are_priced_as_the_whole_catalogue(store: ShardStore, whole: pa.Table) -> None:
-    done = [store.price(name, price=price, settings_sha256=STAMP) for name in store.shards()]
+    done = [store.price(name, settings=SETTINGS) for name in store.shards()]
     assert joined(store).equals(whole)
     summary = total(shard.summary for shard in done)
     assert summary.rows == ROWS
@@ -101,32 +96,29 @@ def test_a_summary_counts_prices_outside_their_rails(whole: pa.Table) -> None:
 
 
 def test_a_priced_shard_is_left_alone_until_something_changes(store: ShardStore) -> None:
-    name, calls = store.shards()[0], []
-
-    def counted(part: pa.Table) -> pa.Table:
-        calls.append(part.num_rows)
-        return price(part)
-
-    first = store.price(name, price=counted, settings_sha256=STAMP)
-    again = store.price(name, price=counted, settings_sha256=STAMP)
-    assert (first.reused, again.reused, len(calls)) == (False, True, 1)
+    name = store.shards()[0]
+    first = store.price(name, settings=SETTINGS)
+    again = store.price(name, settings=SETTINGS)
+    assert (first.reused, again.reused) == (False, True)
     assert again.prices_sha256 == first.prices_sha256
-    dearer = PricingSettings(min_margin=0.5)
-    other = store.price(
-        name,
-        price=lambda part: price_catalogue(part, settings=dearer),
-        settings_sha256=price_settings_sha256(dearer),
-    )
+    other = store.price(name, settings=PricingSettings(min_margin=0.5))
     assert not other.reused
     assert other.prices_sha256 != first.prices_sha256
     files = list((store.root / "prices" / name).glob("*.parquet"))
     assert [path.name for path in files] == [other.file]
 
 
+def test_rules_across_categories_are_refused(store: ShardStore) -> None:
+    for rule in ({"kvi_max_mean_index": 1.0}, {"ladders": ["SKU-000001 < SKU-000002"]}):
+        settings = PricingSettings.model_validate({"guardrails": rule})
+        with pytest.raises(InvalidSettingError, match="several categories"):
+            store.price(store.shards()[0], settings=settings)
+
+
 @pytest.mark.parametrize("victim", ["prices", "manifest"])
 def test_damage_is_found_and_priced_again(store: ShardStore, victim: str) -> None:
     name = store.shards()[0]
-    priced = store.price(name, price=price, settings_sha256=STAMP)
+    priced = store.price(name, settings=SETTINGS)
     file = priced.file if victim == "prices" else "manifest.json"
     path = Path(str(store.root)) / "prices" / name / file
     content = bytearray(path.read_bytes())
@@ -134,7 +126,7 @@ def test_damage_is_found_and_priced_again(store: ShardStore, victim: str) -> Non
     path.write_bytes(content if victim == "prices" else b"{}")
     with pytest.raises(IntegrityError):
         store.prices(name)
-    assert not store.price(name, price=price, settings_sha256=STAMP).reused
+    assert not store.price(name, settings=SETTINGS).reused
     assert store.prices(name).num_rows == priced.summary.rows
 
 
@@ -144,7 +136,7 @@ def test_mistakes_are_named(tmp_path: Path, store: ShardStore) -> None:
     with pytest.raises(NotPublishedError):
         store.prices("part-00000")
     with pytest.raises(NotPublishedError):
-        store.price("part-09999", price=price, settings_sha256=STAMP)
+        store.price("part-09999", settings=SETTINGS)
     with pytest.raises(InvalidSettingError):
         split_catalogue(catalogue(8), shards=0)
     with pytest.raises(MissingColumnError):
@@ -152,7 +144,7 @@ def test_mistakes_are_named(tmp_path: Path, store: ShardStore) -> None:
     damaged = tmp_path / "shards" / "catalogue" / "part-00001.parquet"
     damaged.write_bytes(b"PAR1 and no more")
     with pytest.raises(IntegrityError, match="part-00001"):
-        store.price("part-00001", price=price, settings_sha256=STAMP)
+        store.price("part-00001", settings=SETTINGS)
 
 
 def test_only_what_moves_prices_makes_them_old() -> None:
@@ -210,7 +202,7 @@ def test_a_backfill_that_was_stopped_goes_on_where_it_stopped(
         raise dg.Failure("the machine went away", allow_retries=False)
 
     with monkeypatch.context() as patch:
-        patch.setattr(asset_module, "price_catalogue", stopped)
+        patch.setattr(ShardStore, "price", stopped)
         assert not materialize(shards[2]).success
     assert missing(instance) == list(shards[2:])
     before = {shard: store.manifest(shard) for shard in shards[:2]}
@@ -264,11 +256,13 @@ def test_a_machine_s_engine_prices_one_shard_at_a_time(
     prepare_home(place)
     shards, order = PriceShardsResource(root=str(store.root)), []
 
-    def recorded(part: pa.Table, **settings: object) -> pa.Table:
-        order.append("priced")
-        return price(part)
+    price = ShardStore.price
 
-    monkeypatch.setattr(asset_module, "price_catalogue", recorded)
+    def recorded(store: ShardStore, shard: str, *, settings: PricingSettings) -> PricedShard:
+        order.append("priced")
+        return price(store, shard, settings=settings)
+
+    monkeypatch.setattr(ShardStore, "price", recorded)
     with dg.DagsterInstance.from_config(str(place.dagster)) as instance:
         slots = instance.event_log_storage
         pool, run = asset_module.PRICE_ENGINE_POOL, "a run of another machine"

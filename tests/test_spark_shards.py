@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 from catalogues import catalogue
 
-from pricing_assets.core.catalogue_prices import price_catalogue
 from pricing_assets.core.errors import InvalidSettingError, MissingTableError
 from pricing_assets.core.features import build_panel
 from pricing_assets.core.ingestion import check_table
@@ -22,8 +21,7 @@ from pricing_assets.core.market import Market
 from pricing_assets.core.panel_shards import CELL_SCHEMA, WholeSales, panel_cells, part_cells
 from pricing_assets.core.price_shards import (
     ShardSummary,
-    price_settings_sha256,
-    shard_prices,
+    shard_price_function,
     split_catalogue,
     summarize,
     total,
@@ -56,7 +54,7 @@ def spark() -> Iterator[SparkSession]:
 
 @pytest.fixture(scope="module")
 def whole() -> pa.Table:
-    return shard_prices(price_catalogue(catalogue(ROWS), settings=SETTINGS))
+    return shard_price_function(SETTINGS)(catalogue(ROWS))
 
 
 def test_the_price_table_is_the_single_machine_s(
@@ -74,12 +72,7 @@ def test_stored_shards_are_dagster_s_and_are_not_priced_twice(
 ) -> None:
     store = ShardStore(tmp_path)
     store.write_catalogue(split_catalogue(catalogue(ROWS), shards=3).items())
-    stamp = price_settings_sha256(SETTINGS)
-    first = store.price(
-        "part-00001",
-        price=lambda part: price_catalogue(part, settings=SETTINGS),
-        settings_sha256=stamp,
-    )
+    first = store.price("part-00001", settings=SETTINGS)
     done = spark_shards.price_shards(spark, str(tmp_path), settings=SETTINGS)
     assert tuple(sorted(done)) == store.shards()
     assert total(done.values()).rows == ROWS

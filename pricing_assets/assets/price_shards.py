@@ -9,8 +9,6 @@ missing, and a shard that is priced already is recognised by its checksums and l
 
 import dagster as dg
 
-from pricing_assets.core.catalogue_prices import price_catalogue
-from pricing_assets.core.price_shards import price_settings_sha256
 from resources.asset_metadata import check_metadata
 from resources.price_shards import PriceShardsResource
 from resources.settings import SettingsResource
@@ -44,12 +42,7 @@ def price_table_shard(
     price_shards: PriceShardsResource,
 ) -> dg.MaterializeResult:
     """Prices of one catalogue shard, stored whole with a manifest, or recognised as right."""
-    chosen = settings.settings()
-    priced = price_shards.store().price(
-        context.partition_key,
-        price=lambda catalogue: price_catalogue(catalogue, settings=chosen),
-        settings_sha256=price_settings_sha256(chosen),
-    )
+    priced = price_shards.store().price(context.partition_key, settings=settings.settings())
     count = priced.summary.outside_rails
     return dg.MaterializeResult(
         metadata={

@@ -1,19 +1,20 @@
 """A catalogue in shards: which rows belong together, and what a shard's prices add up to.
 
 Belongs here: cutting a catalogue so that each shard can be priced alone with the same result,
-the schema of a shard's prices, and sums over shards. Pricing one is ``core.catalogue_prices``;
-files, Spark and Dagster are ``resources``.
+what a shard is priced by, and sums over shards. Files, Spark and Dagster are ``resources``.
 
-Products of one category are priced together (substitutes), and nothing links products of two
-categories, so a shard holds whole categories: the price table of a catalogue is the table of its
-shards, row for row.
+Products of one category are priced together (substitutes, pack sizes, zones), so a shard holds
+whole categories, in all their stores: the price table of a catalogue is the table of its shards,
+row for row. Rules that link products of several categories are refused. Goals of the whole
+catalogue reach a shard as their multipliers.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pricing_assets.core.catalogue_prices import price_catalogue
 from pricing_assets.core.errors import InvalidSettingError, MissingColumnError
 from pricing_assets.core.guardrails import RULES_VERSION
 from pricing_assets.core.price_table import STAMP_COLUMNS
@@ -134,9 +136,37 @@ def shard_prices(prices: pa.Table) -> pa.Table:
     return prices.select(PRICE_SCHEMA.names).cast(PRICE_SCHEMA)
 
 
+PriceFunction = Callable[[pa.Table], pa.Table]
+"""From a shard of a catalogue to its prices."""
+
+
+def shard_price_function(settings: PricingSettings) -> PriceFunction:
+    """What prices each shard: ``price_catalogue``, in the columns of ``PRICE_SCHEMA``.
+
+    A shard in which no product has a unit cost is refused as a catalogue without one is.
+
+    Raises:
+        InvalidSettingError: a rule links products of several categories.
+    """
+    rails = settings.guardrails
+    linking = {"ladders": bool(rails.ladders), "kvi_max_mean_index": rails.kvi_max_mean_index}
+    found = [f"guardrails.{name}" for name, value in linking.items() if value]
+    if found:
+        raise InvalidSettingError(
+            f"{' and '.join(found)} may link products of several categories, and shards are "
+            "priced apart: unset it, or price the catalogue in one piece"
+        )
+    return partial(_price_shard, settings=settings)
+
+
+def _price_shard(shard: pa.Table, *, settings: PricingSettings) -> pa.Table:
+    return shard_prices(price_catalogue(shard, settings=settings))
+
+
 def price_settings_sha256(settings: PricingSettings) -> str:
     """SHA-256 of all that prices depend on beside the catalogue: settings and rules' version."""
-    unread = {"columns", "ingestion", "forecast", "gate", "serving", "orchestration"}
+    unread = {"columns", "ingestion", "forecast", "gate", "serving", "audit"}
+    unread |= {"orchestration", "spark"}
     content = f"{RULES_VERSION}\x1f{settings.model_dump_json(exclude=unread)}"
     return hashlib.sha256(content.encode()).hexdigest()
 

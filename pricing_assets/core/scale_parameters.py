@@ -53,7 +53,7 @@ class SparkParameters(Parameters):
 
     master: str = Field(
         "local[*]",
-        pattern=r"^(local(\[(\*|\d+)\])?|(spark|k8s|mesos)://.+|yarn)$",
+        pattern=r"^(local(\[(\*|\d+)\])?|(spark|k8s)://.+|yarn)$",
         description="Spark's master: local[N], spark://host:7077, k8s://https://host:443 or yarn.",
     )
     memory: str = Field(
