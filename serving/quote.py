@@ -7,6 +7,7 @@ identifiers.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -387,7 +388,8 @@ def guarded(draft: Quote, *, minor: int, bounds: PriceBounds) -> Quote:
 
 def in_minor(price: float, exponent: int) -> int:
     """``price`` rounded to whole minor units; 0 where it is not finite."""
-    return round(price * 10.0**exponent) if np.isfinite(price) else 0
+    scaled = price * 10.0**exponent
+    return round(scaled) if math.isfinite(scaled) else 0
 
 
 def finite_or_none(value: float) -> float | None:
