@@ -29,7 +29,12 @@ pricing_pipeline = dg.define_asset_job(
 price_update = dg.define_asset_job(
     PRICE_UPDATE,
     selection=dg.AssetSelection.assets(
-        "price_facts", "price_table", "price_drivers", "published_price_table"
+        "price_facts",
+        "portfolio_goals",
+        "price_table",
+        "price_frontier",
+        "price_drivers",
+        "published_price_table",
     ),
     description="Prices again from the demand curves as they are: new rules, no new model.",
 )

@@ -79,6 +79,26 @@ def bar_plot(values: Mapping[str, float], *, title: str, y_label: str) -> dg.Met
     return _as_markdown(figure, title)
 
 
+def curve_plot(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    marks: Mapping[str, tuple[float, float]],
+    title: str,
+    x_label: str,
+    y_label: str,
+) -> dg.MetadataValue[Any]:
+    """A curve through (x, y), both (n,), and named points beside it."""
+    figure, axes = _figure(title, y_label)
+    axes.plot(x, y, color="#4f7cac", marker="o", markersize=3, linewidth=1)
+    for name, (across, up) in marks.items():
+        axes.plot(across, up, marker="D", linestyle="none", label=name)
+    axes.set_xlabel(x_label)
+    axes.ticklabel_format(useOffset=False, style="plain")
+    axes.legend(frameon=False, fontsize=8)
+    return _as_markdown(figure, title)
+
+
 def histogram(values: np.ndarray, *, title: str, x_label: str) -> dg.MetadataValue[Any]:
     """Distribution of the finite ``values``."""
     figure, axes = _figure(title, "rows")

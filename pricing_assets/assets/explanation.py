@@ -15,6 +15,7 @@ from pricing_assets.core.forecast.explanation import DRIVERS, explain_forecast
 from pricing_assets.core.forecast.failover import load_failover
 from pricing_assets.core.forecast.interface import FittedForecaster
 from pricing_assets.core.panel import FuturePlan, Panel
+from pricing_assets.core.portfolio import with_multipliers
 from resources.asset_metadata import Metadata, bar_plot, check_metadata, table_metadata
 from resources.settings import SettingsResource
 
@@ -26,6 +27,7 @@ def price_drivers(
     context: dg.AssetExecutionContext,
     settings: SettingsResource,
     price_table: pd.DataFrame,
+    portfolio_goals: pd.DataFrame,
     demand_curves: pd.DataFrame,
     own_price_elasticity: pd.DataFrame,
     price_facts: pd.DataFrame,
@@ -36,7 +38,7 @@ def price_drivers(
         curve_frame=demand_curves,
         panel_facts=price_facts,
         elasticities=own_price_elasticity,
-        settings=settings.settings(),
+        settings=with_multipliers(settings.settings(), portfolio_goals),
     )
     context.add_output_metadata({**table_metadata(frame), **_metadata(frame)})
     return frame

@@ -13,12 +13,15 @@ import pandas as pd
 from pricing_assets.core.features import future_plan
 from pricing_assets.core.panel import Panel
 from pricing_assets.core.panel_facts import panel_facts, with_price_history
+from pricing_assets.core.portfolio import portfolio_plan, with_multipliers
+from pricing_assets.core.price_frontier import price_frontier as frontier
 from pricing_assets.core.price_reasons import rule_counts
 from pricing_assets.core.price_table import build_price_table
 from pricing_assets.core.promotion import violations
 from resources.asset_metadata import (
     Metadata,
     check_metadata,
+    curve_plot,
     histogram,
     records_metadata,
     table_metadata,
@@ -66,18 +69,76 @@ def price_facts(
     group_name="price_table",
     owners=["team:pricing"],
     kinds={"parquet", "numpy"},
-    code_version="2",
+    code_version="3",
 )
 def price_table(
     context: dg.AssetExecutionContext,
     settings: SettingsResource,
     demand_curves: pd.DataFrame,
     price_facts: pd.DataFrame,
+    portfolio_goals: pd.DataFrame,
 ) -> pd.DataFrame:
     """Proposed prices with expected profit, its interval, the risk and the reasons."""
-    frame = build_price_table(demand_curves, panel_facts=price_facts, settings=settings.settings())
-    context.add_output_metadata({**table_metadata(frame), **_metadata(frame)})
+    chosen = with_multipliers(settings.settings(), portfolio_goals)
+    frame = build_price_table(demand_curves, panel_facts=price_facts, settings=chosen)
+    goals = {"goals": records_metadata(portfolio_goals)}
+    context.add_output_metadata({**table_metadata(frame), **_metadata(frame), **goals})
     return frame
+
+
+@dg.asset(group_name="price_table", owners=["team:pricing"], kinds={"parquet"}, code_version="1")
+def portfolio_goals(
+    context: dg.AssetExecutionContext,
+    settings: SettingsResource,
+    demand_curves: pd.DataFrame,
+    price_facts: pd.DataFrame,
+) -> pd.DataFrame:
+    """Goals of the whole catalogue: asked for, attained, their multipliers, and what must yield."""
+    plan = portfolio_plan(demand_curves, panel_facts=price_facts, settings=settings.settings())
+    frame = plan.frame()
+    context.add_output_metadata(
+        {
+            "goals": records_metadata(frame),
+            "goals_set": len(plan.outcomes),
+            "objective": plan.objective,
+            "bound": plan.bound,
+            "duality_gap": plan.gap,
+            "searches": plan.evaluations,
+        }
+    )
+    return frame
+
+
+@dg.asset(group_name="price_table", owners=["team:pricing"], kinds={"parquet"}, code_version="1")
+def price_frontier(
+    context: dg.AssetExecutionContext,
+    settings: SettingsResource,
+    demand_curves: pd.DataFrame,
+    price_facts: pd.DataFrame,
+    portfolio_goals: pd.DataFrame,
+) -> pd.DataFrame:
+    """Profit against revenue: what more of one costs in the other, under all guard rails."""
+    chosen = with_multipliers(settings.settings(), portfolio_goals)
+    frame = frontier(demand_curves, panel_facts=price_facts, settings=chosen)
+    context.add_output_metadata({**_frontier_metadata(frame), "points": records_metadata(frame)})
+    return frame
+
+
+@dg.asset_check(
+    asset="portfolio_goals",
+    description="Every goal of the settings is met; one that had to yield is named with its clash.",
+)
+def goals_are_met(portfolio_goals: pd.DataFrame) -> dg.AssetCheckResult:
+    """Count of goals that the prices do not meet."""
+    missed = portfolio_goals[~portfolio_goals["met"].astype(bool)]
+    return dg.AssetCheckResult(
+        passed=missed.empty,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            **check_metadata(value=len(missed), threshold=0),
+            "missed": records_metadata(missed),
+        },
+    )
 
 
 @dg.asset_check(
@@ -106,6 +167,23 @@ def price_table_is_complete(price_table: pd.DataFrame) -> dg.AssetCheckResult:
         passed=passed,
         metadata={**check_metadata(value=broken, threshold=0), "priced_rows": len(priced)},
     )
+
+
+def _frontier_metadata(frame: pd.DataFrame) -> Metadata:
+    points = frame.set_index("point")[["revenue", "profit"]]
+    line = points[points.index == "frontier"]
+    if line.empty or points.isna().any(axis=None):
+        return {}
+    marks = {name: tuple(points.loc[name].to_numpy(float)) for name in ("current", "chosen")}
+    plot = curve_plot(
+        line["revenue"].to_numpy(float),
+        line["profit"].to_numpy(float),
+        marks=marks,
+        title="Profit against revenue over the horizon",
+        x_label="revenue",
+        y_label="profit",
+    )
+    return {"frontier": plot}
 
 
 def _metadata(frame: pd.DataFrame) -> Metadata:

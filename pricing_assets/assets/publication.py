@@ -11,6 +11,7 @@ import dagster as dg
 import pandas as pd
 
 from pricing_assets.core.guardrails import RULES_VERSION
+from pricing_assets.core.portfolio import with_multipliers
 from pricing_assets.core.promotion import require_champion
 from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.table_changes import table_changes
@@ -32,6 +33,7 @@ def published_price_table(
     settings: SettingsResource,
     price_store: PriceStoreResource,
     price_table: pd.DataFrame,
+    portfolio_goals: pd.DataFrame,
     demand_curves: pd.DataFrame,
     registered_model: dict[str, Any],
     data_snapshot: dict[str, Any],
@@ -44,7 +46,7 @@ def published_price_table(
         prices=price_table,
         curves=demand_curves,
         stamps=_stamps(
-            settings.settings(),
+            with_multipliers(settings.settings(), portfolio_goals),
             model=registered_model,
             data=data_snapshot,
             dagster_run_id=context.run_id,
