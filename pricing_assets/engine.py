@@ -21,7 +21,8 @@ from serving.home import Home, load_settings
 from serving.live_demand import LiveDemand
 from serving.live_quote import quote
 from serving.price_store import PriceStore
-from serving.quote import PricedRow, Quote, frozen_quote, rule_quote
+from serving.quote import PricedRow, Quote, frozen_quote
+from serving.rule_quote import rule_quote
 from serving.wire import PriceRequest, price_request
 
 Device = Literal["auto", "cuda", "mps", "cpu"]

@@ -38,14 +38,13 @@ from serving.quote import (
     Quote,
     bounds_at,
     bounds_of,
-    current_quote,
     finite_or_none,
     frozen_quote,
     in_minor,
     published_quote,
-    rule_quote,
 )
 from serving.recorder import settings_version
+from serving.rule_quote import current_quote, rule_quote
 from serving.wire import PriceRequest, price_request
 
 KEPT_TABLES = 4

@@ -31,14 +31,12 @@ from serving.quote import (
     Quote,
     bounds_of,
     check_plausible,
-    current_quote,
     frozen_quote,
     guarded,
-    has_rule,
     in_minor,
     published_quote,
-    rule_quote,
 )
+from serving.rule_quote import current_quote, has_rule, rule_quote
 from serving.wire import PriceRequest
 from serving.worker_cache import WorkerCache
 

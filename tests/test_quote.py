@@ -15,7 +15,8 @@ from pricing_assets.core.settings import PricingSettings
 from serving.context import EMPTY, WEEKDAYS, Context
 from serving.live_demand import CurveRow
 from serving.live_quote import quote
-from serving.quote import PricedRow, bounds_at, frozen_quote, rule_quote
+from serving.quote import PricedRow, bounds_at, frozen_quote
+from serving.rule_quote import rule_quote
 
 SETTINGS = PricingSettings()
 WEEK = (0.8, 0.8, 0.9, 1.0, 1.2, 1.3, 1.0)
