@@ -7,6 +7,7 @@ Belongs here: subcommands and their options. Heavy packages are imported inside 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,10 +88,19 @@ def _add_operation_commands(commands: argparse._SubParsersAction) -> None:
     status = _command(commands, "status", _status, "Say what is published, since when, from what.")
     _add_home(status)
     explain = _command(
-        commands, "explain", _explain, "Say what drives the published price of a product."
+        commands,
+        "explain",
+        _explain,
+        "Recompute a served price exactly and say what drove it, or what drives a published one.",
     )
     _add_home(explain)
-    explain.add_argument("--product", required=True, metavar="ID", help="the product")
+    explained = explain.add_mutually_exclusive_group(required=True)
+    explained.add_argument("quote_id", nargs="?", metavar="QUOTE_ID", help="a served quote")
+    explained.add_argument("--product", metavar="ID", help="a product's published price")
+    explain.add_argument("--json", action="store_true", help="a quote as JSON, for programs")
+    audit = _command(commands, "audit", _audit, "Check the log of served prices.")
+    audit.add_argument("action", choices=("verify",), help="verify: is the chain of hashes whole")
+    _add_home(audit)
     publish = _command(
         commands,
         "publish",
@@ -99,6 +109,9 @@ def _add_operation_commands(commands: argparse._SubParsersAction) -> None:
     )
     _add_home(publish)
     publish.add_argument("--config", metavar="FILE", help="YAML settings (default: PRICING_CONFIG)")
+    publish.add_argument(
+        "--dry-run", action="store_true", help="say what would change, and publish nothing"
+    )
     rollback = _command(
         commands, "rollback", _rollback, "Publish an earlier table again, under a new version."
     )
@@ -206,13 +219,34 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from pricing_assets.price_explanation import explanation_lines
+    from pricing_assets.price_explanation import (
+        explanation_lines,
+        quote_explanation,
+        quote_lines,
+    )
 
-    print("\n".join(explanation_lines(_home(options), product_id=options.product)))
+    if options.product is not None:
+        print("\n".join(explanation_lines(_home(options), product_id=options.product)))
+        return 0
+    found = quote_explanation(_home(options), quote_id=options.quote_id)
+    print(json.dumps(found, indent=2) if options.json else "\n".join(quote_lines(found)))
     return 0
 
 
+def _audit(options: argparse.Namespace) -> int:
+    from pricing_assets.price_explanation import audit_lines
+
+    lines, intact = audit_lines(_home(options))
+    print("\n".join(lines))
+    return 0 if intact else 1
+
+
 def _publish(options: argparse.Namespace) -> int:
+    if options.dry_run:
+        from pricing_assets.price_dry_run import dry_run_lines
+
+        print("\n".join(dry_run_lines(_home(options), config=options.config)))
+        return 0
     from pricing_assets.pipeline_run import run_job
 
     finished = run_job("price_update", home=_home(options), config=options.config)

@@ -185,6 +185,17 @@ class PriceStore:
         """One version; the SHA-256 of every file is checked before it is parsed."""
         return _read_folder(self._folder(version), manifest_sha256=manifest_sha256)
 
+    def prices_to_replace(self) -> pa.Table | None:
+        """What the batch breaker reads of the current table; None without one.
+
+        A damaged one is none, so that it cannot stop the table that cures it; the breaker then
+        compares with the current prices that the new table states.
+        """
+        with contextlib.suppress(IntegrityError):
+            version = self.current()
+            return self.read_prices(version, columns=GATE_COLUMNS) if version else None
+        return None
+
     def read_prices(self, version: str, *, columns: Sequence[str]) -> pa.Table:
         """Some columns of one version's prices, verified; null where an older one lacks them."""
         folder = self._folder(version)
@@ -260,12 +271,9 @@ class PriceStore:
     def _pass_breaker(
         self, prices: pa.Table, stamps: Stamps, *, before: Manifest | None
     ) -> tuple[str, ...]:
-        """What the breaker's override lets through; a damaged table before compares with none."""
+        """What the breaker's override lets through."""
         settings = stamps.settings or PricingSettings()
-        last: pa.Table | None = None
-        if before is not None:
-            with contextlib.suppress(IntegrityError):
-                last = self.read_prices(before.table_version, columns=GATE_COLUMNS)
+        last = self.prices_to_replace() if before else None
         return require_unbroken(last, prices, parameters=settings.batch_breaker)
 
     def _origin(self, version: str) -> str:

@@ -4,22 +4,25 @@ Belongs here: the asset of the group ``publication`` and its check. The store is
 ``serving.price_store``.
 """
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
+from pricing_assets.core.batch_breaker import tripped
 from pricing_assets.core.guardrails import RULES_VERSION
 from pricing_assets.core.portfolio import with_multipliers
 from pricing_assets.core.promotion import require_champion
 from pricing_assets.core.settings import PricingSettings
-from pricing_assets.core.table_changes import table_changes
+from pricing_assets.core.table_changes import TableChanges, table_changes
 from resources.asset_metadata import Metadata, check_metadata, records_metadata, table_metadata
 from resources.price_store import PriceStoreResource
 from resources.settings import SettingsResource
 from serving.price_store import PriceStore
-from serving.published_table import Manifest, Stamps
+from serving.published_table import Manifest, Stamps, as_arrow
+from serving.table_gate import table_measures
 
 
 @dg.asset(
@@ -55,8 +58,35 @@ def published_price_table(
         now=now,
     )
     published = store.read(manifest.table_version).prices.to_pandas()
-    context.add_output_metadata(_metadata(published, manifest, before=before))
+    changes = table_changes(before, published, curves=demand_curves)
+    context.add_output_metadata(_metadata(published, manifest, changes=changes))
     return published
+
+
+@dg.asset_check(
+    asset="price_table",
+    blocking=True,
+    description="The batch breaker: the table as a whole does not move as accidents do.",
+)
+def price_table_is_plausible(
+    price_table: pd.DataFrame, settings: SettingsResource, price_store: PriceStoreResource
+) -> dg.AssetCheckResult:
+    """The breaker's measures against the published table; an override is named and recorded."""
+    parameters, store = settings.settings().batch_breaker, price_store.store()
+    measures = table_measures(
+        store.prices_to_replace(), as_arrow(price_table), parameters=parameters
+    )
+    stopped = tripped(measures)
+    rows = pd.DataFrame([asdict(one) for one in measures])
+    return dg.AssetCheckResult(
+        passed=not stopped or bool(parameters.override),
+        metadata={
+            **check_metadata(value=len(stopped), threshold=0),
+            "what_tripped": "; ".join(stopped) or "nothing",
+            "override": parameters.override or "none",
+            "measures": records_metadata(rows.drop(columns="sentence")),
+        },
+    )
 
 
 @dg.asset_check(
@@ -102,10 +132,7 @@ def _stamps(
     )
 
 
-def _metadata(
-    published: pd.DataFrame, manifest: Manifest, *, before: pd.DataFrame | None
-) -> Metadata:
-    changes = table_changes(before, published)
+def _metadata(published: pd.DataFrame, manifest: Manifest, *, changes: TableChanges) -> Metadata:
     return {
         **table_metadata(published),
         "table_version": manifest.table_version,
@@ -113,7 +140,14 @@ def _metadata(
         "data_version": manifest.data_version,
         "valid_until": manifest.valid_until.isoformat(timespec="seconds"),
         "replaced": manifest.previous or "nothing",
+        "rules_version": manifest.rules_version,
+        "breaker_overridden": "; ".join(manifest.overridden) or "nothing",
         "rows_changed": changes.changed,
+        "rows_raised": changes.raised,
+        "rows_cut": changes.cut,
+        "mean_change": changes.mean_change,
+        "profit_of_the_changes": changes.profit,
+        "revenue_of_the_changes": changes.revenue,
         "rows_added": changes.added,
         "rows_removed": changes.removed,
         "largest_changes": records_metadata(changes.largest),
