@@ -110,6 +110,14 @@ class Explainer:
             return {**head, "reproduced": False, "differences": [str(failure)]}
         return {**head, **_reproduction(case), **_account(case)}
 
+    def reproduction(self, found: FoundQuote) -> dict[str, Any]:
+        """Whether the quote of a record comes out the same again, and what differs.
+
+        Raises:
+            NotPublishedError, IntegrityError: its table cannot be read.
+        """
+        return _reproduction(self._case(found))
+
     def _case(self, found: FoundQuote) -> _Case:
         catalog = self._table(str(found.answer["table_version"]))
         request = price_request(found.request)
