@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from pricing_assets import automation
+from pricing_assets import automation, shard_automation
 from pricing_assets.assets import (
     elasticity,
     evaluation,
@@ -76,7 +76,7 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
         executor=_executor(settings.orchestration),
         jobs=automation.JOBS,
         schedules=automation.SCHEDULES,
-        sensors=automation.SENSORS,
+        sensors=[*automation.SENSORS, *shard_automation.SENSORS],
         loggers={"console": dg.colored_console_logger, PROGRESS: progress_logger},
     )
 

@@ -84,6 +84,11 @@ class ShardStore:
             )
         return tuple(names)
 
+    def catalogue_stamp(self, shard: str) -> str:
+        """Size and time of a catalogue shard's file, which change when it does."""
+        stat = self._catalogue(shard).stat()
+        return f"{stat.st_size}-{stat.st_mtime}"
+
     def write_catalogue(self, shards: Iterable[tuple[str, pa.Table]]) -> None:
         """Store catalogue shards by name, one at a time."""
         for shard, table in shards:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import dagster as dg
 import numpy as np
@@ -33,6 +34,7 @@ from pricing_assets.core.price_shards import (
 )
 from pricing_assets.core.scale_parameters import OrchestrationParameters
 from pricing_assets.core.settings import PricingSettings
+from pricing_assets.shard_automation import new_catalogue_shards
 from resources.price_shards import PriceShardsResource
 from resources.settings import SettingsResource
 from resources.shard_store import PricedShard, ShardStore
@@ -287,3 +289,37 @@ def materialized(
     return dg.materialize(
         [price_table_shard], instance=instance, resources=resources, partition_key=names[0]
     )
+
+
+def test_the_sensor_asks_once_for_each_state_of_a_shard(store: ShardStore) -> None:
+    resource = PriceShardsResource(root=str(store.root))
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = asked(instance, resource, cursor=None)
+        assert sorted(first.partitions) == list(store.shards())
+        assert asked(instance, resource, cursor=first.cursor).partitions == []
+        store.write_catalogue([("part-00002", catalogue(30))])
+        second = asked(instance, resource, cursor=first.cursor)
+        assert set(second.keys) - set(first.keys) == {second.keys[2]}
+    empty = PriceShardsResource(root=str(store.root / "nothing"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert asked(instance, empty, cursor=None).partitions == []
+
+
+class Asked(NamedTuple):
+    partitions: list[str | None]
+    keys: list[str | None]
+    cursor: str | None
+
+
+def asked(
+    instance: dg.DagsterInstance, resource: PriceShardsResource, *, cursor: str | None
+) -> Asked:
+    with dg.build_sensor_context(
+        instance=instance, cursor=cursor, resources={"price_shards": resource}
+    ) as context:
+        result = new_catalogue_shards(context)
+    if isinstance(result, dg.SkipReason):
+        return Asked([], [], cursor)
+    requests = result.run_requests or []
+    partitions = [request.partition_key for request in requests]
+    return Asked(partitions, [request.run_key for request in requests], result.cursor)
