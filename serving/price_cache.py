@@ -31,6 +31,10 @@ MAX_BATCH = 256
 MAX_PENDING = 4096
 """Writes kept for the next exchange; beyond, a quote is simply not cached."""
 FAILURES_TO_OPEN = 3
+STUCK = 10
+"""An exchange that takes this many timeouts opens the breaker by itself."""
+GRACE_TURNS = 5
+"""Turns of the event loop in which an answer that has come may still be read."""
 PROBE_SECONDS = 0.5
 """Pause between two looks at a Redis that failed."""
 
@@ -76,11 +80,11 @@ class Breaker:
             BREAKER_OPEN.set(0)
         self.failures = 0
 
-    def failed(self) -> None:
-        """Count a failure, and open when there are too many in a row."""
-        self.failures += 1
+    def failed(self, count: int = 1) -> None:
+        """Count a failure (or one as bad as ``count``); open at too many in a row."""
         REDIS_FAILURES.inc()
-        if self.failures == FAILURES_TO_OPEN:
+        was_closed, self.failures = self.allows, self.failures + count
+        if was_closed and not self.allows:
             _log.warning("redis_breaker_open", probe_seconds=PROBE_SECONDS)
             BREAKER_OPEN.set(1)
 
@@ -89,8 +93,9 @@ class PriceCache:
     """The quotes in Redis.
 
     One exchange with Redis is under way at a time; what is asked for meanwhile goes together into
-    the next one. While the breaker is open no request waits for Redis: a task of its own looks
-    whether it is back.
+    the next one. A request waits no longer than the timeout, and then is answered without. A worker
+    too busy to read in time is no fault of Redis: only an exchange that stays stuck opens the
+    breaker. While it is open no request waits: a task of its own looks whether Redis is back.
     """
 
     def __init__(self, client: Redis | None, *, ttl_seconds: int, timeout_seconds: float) -> None:
@@ -111,8 +116,8 @@ class PriceCache:
         if url is not None:
             client = Redis.from_url(
                 url,
-                socket_timeout=seconds,
-                socket_connect_timeout=seconds,
+                socket_timeout=2 * STUCK * seconds,  # later than the timer here
+                socket_connect_timeout=2 * STUCK * seconds,
                 retry=Retry(NoBackoff(), 0),
                 max_connections=2,
             )
@@ -122,10 +127,13 @@ class PriceCache:
         """The quote in Redis, if it is whole and was written for this key; never raises."""
         if self._client is None or not self.breaker.allows:
             return None
-        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bytes | None] = loop.create_future()
         self._asked.setdefault(key, []).append(future)
         self._wake()
+        timer = loop.call_later(self._timeout, _give_up, future, GRACE_TURNS)
         content = await future
+        timer.cancel()
         return _decoded(content, key) if content is not None else None
 
     def keep(self, key: str, answer: Quote) -> None:
@@ -166,9 +174,12 @@ class PriceCache:
         if not self.breaker.allows:
             return nothing
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(STUCK * self._timeout):
                 results = await self._ask(keys, writes)
-        except (RedisError, OSError, TimeoutError):
+        except TimeoutError:
+            await self._failed(FAILURES_TO_OPEN)
+            return nothing
+        except (RedisError, OSError):
             await self._failed()
             return nothing
         if any(isinstance(result, Exception) for result in results):
@@ -188,14 +199,14 @@ class PriceCache:
             pipe.set(key, content, ex=self._ttl)
         return list(await pipe.execute(raise_on_error=False))
 
-    async def _failed(self) -> None:
+    async def _failed(self, count: int = 1) -> None:
         """Count it, and drop a connection that may still owe an answer."""
         assert self._client is not None
-        self._count_failure()
+        self._count_failure(count)
         await self._client.connection_pool.disconnect()
 
-    def _count_failure(self) -> None:
-        self.breaker.failed()
+    def _count_failure(self, count: int = 1) -> None:
+        self.breaker.failed(count)
         if not self.breaker.allows and (self._probe_task is None or self._probe_task.done()):
             self._pending.clear()
             self._probe_task = asyncio.create_task(self._probe())
@@ -206,12 +217,22 @@ class PriceCache:
         while not self.breaker.allows:
             await asyncio.sleep(PROBE_SECONDS)
             try:
-                async with asyncio.timeout(self._timeout):
+                async with asyncio.timeout(STUCK * self._timeout):
                     await self._client.ping()
             except (RedisError, OSError, TimeoutError):
                 await self._failed()
             else:
                 self.breaker.succeeded()
+
+
+def _give_up(future: asyncio.Future[bytes | None], turns: int) -> None:
+    """Answer a lookup with nothing, unless it is answered within ``turns``."""
+    if future.done():
+        return
+    if turns:
+        asyncio.get_running_loop().call_soon(_give_up, future, turns - 1)
+    else:
+        future.set_result(None)
 
 
 def _take(store: dict[str, Value], count: int) -> dict[str, Value]:
