@@ -13,9 +13,10 @@ from pricing_assets.core.errors import (
     NotPublishedError,
     PricingError,
     UnknownProductError,
+    UnknownQuoteError,
 )
 
-BAD_INPUT = (InputError, NotPublishedError, UnknownProductError)
+BAD_INPUT = (InputError, NotPublishedError, UnknownProductError, UnknownQuoteError)
 """Errors that the caller can cure by giving something else."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,40 @@ async def test_a_table_that_is_gone_or_damaged_is_said(desk: Desk, store: PriceS
 async def test_an_unknown_quote_is_unknown(desk: Desk) -> None:
     with pytest.raises(UnknownQuoteError):
         await desk.explain("0" * 32)
+
+
+async def test_the_command_line_explains_a_quote_and_checks_the_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pricing_assets.cli import main
+    from serving.home import Home
+
+    home = Home.at(tmp_path / "home")
+    now = datetime.now(UTC)
+    PriceStore(home.tables).publish(
+        prices=price_table(CURVES), curves=CURVES, stamps=stamps(now=now), now=now
+    )
+    desk = Desk.of_home(home, settings=SETTINGS, redis_url=None)
+    await desk.refresh()
+    body = {"product_id": "SKU-3", "current_stock": 5.0, "comp_price": 40.0}
+    quote_id = orjson.loads(await desk.price_json(body))["quote_id"]
+    await desk.stop()
+    at = ["--home", str(home.root)]
+
+    def run(*arguments: str) -> tuple[int, str]:
+        code = main([*arguments, *at])
+        return code, capsys.readouterr().out
+
+    code, text = await asyncio.to_thread(run, "explain", quote_id)
+    assert code == 0
+    for part in ("reproduced: yes", "block intact", "published price", "dagster-1", "SKU-3"):
+        assert part in text
+    code, text = await asyncio.to_thread(run, "explain", quote_id, "--json")
+    assert code == 0 and orjson.loads(text)["reproduced"] is True
+    assert (await asyncio.to_thread(run, "explain", "0" * 32))[0] == 2
+    code, text = await asyncio.to_thread(run, "audit", "verify")
+    assert code == 0 and "1 quotes on record: intact" in text
+    (file,) = segments(home.audit)
+    file.path.write_bytes(file.path.read_bytes().replace(b'"SKU-3"', b'"SKU-4"', 1))
+    code, text = await asyncio.to_thread(run, "audit", "verify")
+    assert code == 1 and "NOT INTACT" in text
