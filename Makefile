@@ -17,7 +17,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: help setup demo test check lint types imports format docs protocol dev serve bench lock clean distclean
+.PHONY: help setup demo test check lint types imports format docs protocol dev bento serve bench lock clean distclean
 .SUFFIXES:
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make check             lint, format, types, import rule"
 	@echo "make dev               Dagster's page on 127.0.0.1:3000, MLflow's on 127.0.0.1:5000"
 	@echo "make serve             the price service: HTTP on 127.0.0.1:8080"
+	@echo "make bento             the price service as a Bento; prints its folder"
 	@echo "make bench             the benchmarks; writes benchmarks/results.json"
 	@echo "make format            mend lint and format where that can be done by itself"
 	@echo "make docs              write the configuration tables anew from core/settings.py"
@@ -89,6 +90,12 @@ protocol: setup
 
 dev: setup
 	@$(BIN)/pricing dev $(ARGS)
+
+# Prints the folder of the new Bento on its last line; nothing is asked of the network.
+bento: setup
+	@$(BIN)/python deploy/service/write_requirements.py
+	@$(BIN)/bentoml get --output path "$$($(BIN)/bentoml build --output tag 2>/dev/null \
+	  | sed -n 's/^__tag__://p')"
 
 serve: setup
 	@$(BIN)/pricing serve $(ARGS)
