@@ -84,8 +84,9 @@ import serving.__main__, serving.service
 root = sysconfig.get_paths()["purelib"]
 owners = {}
 for found in importlib.metadata.distributions(path=[root]):
+    name = found.metadata["Name"]
     for line in (found.read_text("RECORD") or "").splitlines():
-        owners[line.split(",")[0]] = found.metadata["Name"]
+        owners[line.split(",")[0]] = name
 files = (getattr(module, "__file__", None) or "" for module in list(sys.modules.values()))
 names = (os.path.relpath(path, root) for path in files if path.startswith(root))
 print(json.dumps(sorted({owners[name] for name in names if name in owners})))
