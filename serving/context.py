@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import cast, get_args
 
 from pricing_assets.core.price_parameters import Objective
 
@@ -91,6 +92,26 @@ class Context:
             self.objective,
         )
         return "|".join("" if value is None else str(value) for value in values)
+
+    @classmethod
+    def of_key(cls, key: str) -> Context:
+        """The context whose ``key()`` this is.
+
+        Raises:
+            ValueError: it is no such key.
+        """
+        stock, day, rival, promo, current, cost, objective = key.split("|")
+        if objective and objective not in get_args(Objective):
+            raise ValueError(f"'{objective}' is no objective")
+        return cls(
+            current_stock=float(stock) if stock else None,
+            day_of_week=int(day) if day else None,
+            comp_price=float(rival) if rival else None,
+            is_promo=promo == "True" if promo else None,
+            current_price=float(current) if current else None,
+            unit_cost=float(cost) if cost else None,
+            objective=cast("Objective", objective) if objective else None,
+        )
 
 
 EMPTY = Context()

@@ -89,7 +89,8 @@ class Desk:
         self._ladder = Ladder(cache, serving=settings.serving)
         oldest = settings.serving.online_max_age_hours * 3600
         self._online = OnlineContext(features, max_age_seconds=oldest)
-        self._tables = TableWatch(store, settings=settings, taken_up=self._ladder.forget)
+        self._tables = TableWatch(store, settings=settings, taken_up=self._taken_up)
+        self._warming: asyncio.Task[None] | None = None
         self._push: asyncio.Task[None] | None = None
 
     @classmethod
@@ -117,6 +118,10 @@ class Desk:
     async def stop(self) -> None:
         """End the watch and the connections, and count the last answers."""
         await self._tables.stop()
+        if self._warming is not None:
+            self._warming.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._warming
         if self._push is not None:
             self._push.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -322,6 +327,14 @@ class Desk:
         if catalog is None:
             raise NotPublishedError("no price table is loaded yet; run 'pricing run' first")
         return catalog
+
+    def _taken_up(self) -> None:
+        """A new table: forget the old one's quotes, and price the latest contexts anew."""
+        keys, catalog = self._ladder.forget(), self._tables.catalog
+        if self._warming is not None:
+            self._warming.cancel()
+        if keys and catalog is not None:
+            self._warming = asyncio.create_task(self._ladder.warm(catalog, keys))
 
     def _expired(self, catalog: Catalog) -> bool:
         return self._now() > catalog.manifest.valid_until

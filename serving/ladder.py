@@ -12,6 +12,7 @@ counting, numbering and batches are ``desk``.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, replace
 
@@ -40,6 +41,10 @@ from serving.rule_quote import current_quote, has_rule, rule_quote
 from serving.wire import PriceRequest
 from serving.worker_cache import WorkerCache
 
+WARM_QUOTES = 1000
+"""Contexts asked last that are priced anew when a table changes, before they are asked again."""
+_NOTE = "\x1f"
+
 _log = structlog.get_logger(__name__)
 
 
@@ -56,7 +61,7 @@ class _Asked:
     @property
     def key_here(self) -> str:
         """The key in the worker, whose answers carry the note on which row answers."""
-        return self.key + self.found.note
+        return self.key + _NOTE + self.found.note
 
 
 FAULTS = (GuardRailError, ArithmeticError, LookupError, TypeError, ValueError)
@@ -71,9 +76,23 @@ class Ladder:
         self._serving = serving
         self._here: WorkerCache[Prepared] = WorkerCache(ttl_seconds=serving.cache_ttl_seconds)
 
-    def forget(self) -> None:
-        """Forget what the worker remembers, for a new table."""
+    def forget(self) -> list[str]:
+        """Forget what the worker remembers, for a new table; returns what ``warm`` takes."""
+        latest = self._here.latest(WARM_QUOTES)
         self._here.forget()
+        return latest
+
+    async def warm(self, catalog: Catalog, keys: list[str]) -> None:
+        """Price for a new table what was asked of the old one, a quote between two requests."""
+        for key in keys:
+            try:
+                asked = _asked_again(catalog, key)
+                if asked is not None and self._here.get(asked.key_here) is None:
+                    self._remember(asked, self._live(asked))
+            except (*FAULTS, InputError):
+                continue  # whoever asks again learns what is wrong
+            finally:
+                await asyncio.sleep(0)
 
     def plain(self, catalog: Catalog, freeze: Freeze, product_id: str) -> Prepared | None:
         """The published price of a product without context; None leaves it to ``answer``."""
@@ -250,6 +269,24 @@ class Ladder:
             return quote(row, asked.context, settings=asked.catalog.settings)
         finally:
             tallies.INFERENCE_TIME.observe(time.perf_counter() - started)
+
+
+def _asked_again(catalog: Catalog, key: str) -> _Asked | None:
+    """What a key of an older table asks of this one; None where the published price answers.
+
+    Raises:
+        ValueError: it is no such key.
+    """
+    _, product, store, segment, meant, note = key.split(_NOTE)
+    found = catalog.find(product, None if note else store, segment)
+    if found is None or not found.row.has_price:
+        return None
+    context = Context.of_key(meant)
+    meaning = found.row.meaning(context)
+    if meaning.is_empty:
+        return None
+    check_plausible(found.row, context)
+    return _Asked(catalog, found, context, meaning, cache_key(catalog.version, found.row, meaning))
 
 
 def _failed(rung: str, failure: Exception, asked: _Asked) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 from typing import Generic, TypeVar
 
 Clock = Callable[[], float]
@@ -54,6 +55,10 @@ class WorkerCache(Generic[Value]):
         self._kept.move_to_end(key)
         while len(self._kept) > self._max:
             self._kept.popitem(last=False)
+
+    def latest(self, count: int) -> list[str]:
+        """The keys that were used last, the very last one first."""
+        return list(islice(reversed(self._kept), count))
 
     def forget(self) -> None:
         """Empty it (a new table makes its keys unreachable anyhow)."""

@@ -6,17 +6,21 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pricing_assets.core.errors import GuardRailError, InputError
 from pricing_assets.core.settings import PricingSettings
 from serving import metrics
 from serving.catalog import Catalog
+from serving.context import EMPTY, Context
 from serving.desk import Desk
 from serving.freeze import Freeze
 from serving.ladder import Ladder
@@ -27,6 +31,7 @@ from serving.wire import price_request
 from tests.published_tables import NOW, curve_table, price_table, stamps
 from tests.test_desk import a_cache
 from tests.test_price_store import with_column
+from tests.test_quote import CONTEXTS
 
 CURVES = curve_table(12)
 SETTINGS = PricingSettings()
@@ -365,3 +370,44 @@ async def test_through_the_whole_ladder_over_thousands_of_products(seed: int, ho
         ]
         assert by_stock == sorted(by_stock, reverse=True)
         assert by_rival == sorted(by_rival)
+
+
+@settings(max_examples=300, deadline=None)
+@given(CONTEXTS, st.none() | st.floats(0.01, 1e6), st.none() | st.floats(0, 1e6))
+def test_a_context_comes_out_of_its_key(
+    context: Context, current: float | None, cost: float | None
+) -> None:
+    full = replace(context, current_price=current, unit_cost=cost)
+    assert Context.of_key(full.key()) == full
+    assert Context.of_key(EMPTY.key()) == EMPTY
+
+
+@pytest.mark.parametrize("text", ["", "|||||", "x||||||", "||||||pickle"])
+def test_what_is_no_key_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"unpack|convert|objective"):
+        Context.of_key(text)
+
+
+async def test_after_a_swap_the_latest_contexts_are_priced_before_they_are_asked(
+    store: PriceStore,
+) -> None:
+    """Warm quotes are those that would be computed, of the new version; old keys are gone."""
+    desk = await desk_at(store)
+    bodies = [{"product_id": f"SKU-{i}", "current_stock": 5.0 + i} for i in range(12)]
+    bodies.append({"product_id": "SKU-3", "current_price": 1e-3})
+    before = await desk.prices(bodies)
+    assert all("quote_id" in answer for answer in before[:12])
+    changed = price_table(CURVES, factor=0.95)
+    store.publish(prices=changed, curves=CURVES, stamps=stamps(), now=NOW)
+    await desk.refresh()
+    assert desk._warming is not None
+    await desk._warming
+    warm = await desk.prices(bodies[:12])
+    cold = await (await desk_at(store)).prices(bodies[:12])
+    assert {answer["source"] for answer in warm} == {"cache"}
+    assert {answer["source"] for answer in cold} == {"live"}
+    for answer, fresh in zip(warm, cold, strict=True):
+        assert answer["table_version"] == store.current()
+        assert answer["recommended_price"] == fresh["recommended_price"]
+        assert answer["reasons"] == fresh["reasons"]
+    await desk.stop()
