@@ -36,7 +36,9 @@ LARGEST_MULTIPLIER = 1e4
 """In units of objective over goal; a goal that needs more is out of reach."""
 MARGINS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 """Asked for beyond a goal until an answer meets it, as shares of its range over the answers."""
-BISECTIONS = 14
+BISECTIONS = 40
+NEAR_ENOUGH = 3e-4
+"""Relative distance of multipliers at which bisection ends."""
 _SLACK = 1e-9
 
 
@@ -143,9 +145,13 @@ class _Search:
         return self.bounds + margin * np.ptp([answer.totals for answer in self.answers], axis=0)
 
     def best(self) -> Answer | None:
-        """The feasible answer of highest objective."""
+        """The feasible answer of highest objective; of equal ones that of the least d."""
         feasible = [answer for answer in self.answers if self.meets(answer)]
-        return max(feasible, key=lambda answer: answer.objective, default=None)
+        return max(
+            feasible,
+            key=lambda answer: (answer.objective, -self.dual(answer, 0.0)),
+            default=None,
+        )
 
     def dual(self, answer: Answer, margin: float) -> float:
         """d at the multipliers of ``answer``, for goals raised by ``margin`` of their range."""
@@ -185,6 +191,8 @@ class _Search:
             return
         outside, inside = least, best.multipliers
         for _ in range(BISECTIONS):
+            if np.abs(inside - outside).max() <= NEAR_ENOUGH * np.abs(inside).max():
+                break
             middle = self.ask((outside + inside) / 2)
             if self.meets(middle):
                 inside = middle.multipliers
