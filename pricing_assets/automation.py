@@ -21,13 +21,18 @@ PRICE_SHARDS = "price_shards"
 _TUNED = dg.AssetSelection.assets("tuned_forecast_parameters")
 _SHARDED = dg.AssetSelection.groups("price_shards")
 
+ONE_AT_A_TIME = {"pricing/one_at_a_time": "home"}
+"""Tag of runs that write the home's assets; where many runs go at once, these go one by one."""
+
 pricing_pipeline = dg.define_asset_job(
     PIPELINE,
+    tags=ONE_AT_A_TIME,
     selection=dg.AssetSelection.all() - _TUNED - _SHARDED,
     description="From raw tables to the published price table, in one run.",
 )
 price_update = dg.define_asset_job(
     PRICE_UPDATE,
+    tags=ONE_AT_A_TIME,
     selection=dg.AssetSelection.assets(
         "price_facts",
         "portfolio_goals",
@@ -40,10 +45,10 @@ price_update = dg.define_asset_job(
 )
 tune_forecast = dg.define_asset_job(
     TUNE_FORECAST,
+    tags=ONE_AT_A_TIME,
     selection=_TUNED.upstream().required_multi_asset_neighbors(),
     description="From raw tables to forecast parameters that beat the defaults, for later runs.",
 )
-
 price_shards = dg.define_asset_job(
     PRICE_SHARDS,
     selection=_SHARDED,

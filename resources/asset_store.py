@@ -12,14 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from upath import UPath
 
 from pricing_assets.core.errors import IntegrityError, NotPublishedError
+from resources.object_storage import write_whole
 from resources.stored_values import codec_named, codec_of
-from serving.durable import replace_durably
 
 _MANIFEST = "manifest.json"
 
@@ -32,9 +31,9 @@ def store_value(folder: UPath, value: object) -> int:
     version = hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()[:16]
     previous = _version_of(folder)
     for name, content in files.items():
-        _write(folder / version / name, content)
+        write_whole(folder / version / name, content)
     manifest = {"kind": codec.kind, "folder": version, "sha256": sums}
-    _write(folder / _MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
+    write_whole(folder / _MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
     if previous is not None and previous != version and (folder / previous).is_dir():
         _remove_version(folder / previous)
     return sum(len(content) for content in files.values())
@@ -83,14 +82,6 @@ def _read_checked(path: UPath, expected: str) -> bytes:
     if hashlib.sha256(content).hexdigest() != expected:
         raise IntegrityError(f"{path} does not match its SHA-256; materialize the asset again")
     return content
-
-
-def _write(path: UPath, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.protocol in ("", "file", "local"):
-        replace_durably(Path(path.path), content)
-    else:  # an object store makes an object appear whole
-        path.write_bytes(content)
 
 
 def _remove_version(folder: UPath) -> None:

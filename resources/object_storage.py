@@ -19,7 +19,7 @@ from serving.durable import replace_durably
 _LOCAL = ("", "file", "local")
 
 
-def storage_path(address: str | UPath) -> UPath:
+def storage_path(address: str | Path | UPath) -> UPath:
     """The path of an fsspec address.
 
     Raises:

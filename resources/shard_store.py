@@ -21,6 +21,7 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -66,7 +67,7 @@ class PricedShard:
 class ShardStore:
     """Reads and writes the shards under one address."""
 
-    def __init__(self, root: str | UPath) -> None:
+    def __init__(self, root: str | Path | UPath) -> None:
         self.root = storage_path(root)
 
     def shards(self) -> tuple[str, ...]:
