@@ -60,13 +60,20 @@ class CheckedLoad:
     """Connections that ask ``bodies`` without end; ``prices`` may grow while they do."""
 
     def __init__(
-        self, port: int, bodies: Iterator[dict[str, Any]], *, connections: int, prices: Prices
+        self,
+        port: int,
+        bodies: Iterator[dict[str, Any]],
+        *,
+        connections: int,
+        prices: Prices,
+        pause_seconds: float = 0.0,
     ) -> None:
         self._wrong: list[str] = []
         self._from_table: set[tuple[str, str, float]] = set()
         self._port = port
         self._bodies = bodies
         self.connections = connections
+        self._pause = pause_seconds
         self._prices = prices
         self._seen: list[Seen] = []
         self._ended = threading.Event()
@@ -140,7 +147,8 @@ class CheckedLoad:
                 )
             else:
                 self._seen.append(_seen(started, status))
-                await asyncio.sleep(0.01)
+            if self._pause or status != 200:
+                await asyncio.sleep(max(self._pause, 0.01))
 
     def _check(self, body: dict[str, Any], answer: dict[str, Any]) -> None:
         price, version = answer["recommended_price"], answer["table_version"]

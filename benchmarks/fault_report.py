@@ -37,7 +37,7 @@ class Lengths:
 
 
 FULL = Lengths(base=8, outage=30, overload=60, swaps=8)
-SHORT = Lengths(base=1.5, outage=2, overload=3, swaps=2)
+SHORT = Lengths(base=2, outage=2, overload=3, swaps=2)
 Report = list[Finding]
 
 

@@ -129,9 +129,23 @@ class Stage:
         self.prices[version] = self.prices[restored]
         return version
 
-    def load(self, *, connections: int = 16) -> CheckedLoad:
+    def load(self, *, connections: int = 16, pause_seconds: float = 0.0) -> CheckedLoad:
         """Load of mixed requests on this service."""
-        return CheckedLoad(self.port, mixed_bodies(), connections=connections, prices=self.prices)
+        return CheckedLoad(
+            self.port,
+            mixed_bodies(),
+            connections=connections,
+            prices=self.prices,
+            pause_seconds=pause_seconds,
+        )
+
+    def pin(self, core: int) -> None:
+        """Keep the service on one core."""
+        assert self.process is not None
+        root = psutil.Process(self.process.pid)
+        for part in (root, *root.children(recursive=True)):
+            for thread in part.threads():
+                os.sched_setaffinity(thread.id, {core})
 
     def price(self, body: dict[str, Any]) -> dict[str, Any]:
         """The answer to one request, which must be a price."""
@@ -179,6 +193,7 @@ class Stage:
 def stage(folder: Path, **parameters: Any) -> Iterator[Stage]:
     """A service with one published table, answering; ``parameters`` are serving settings."""
     serving = ServingParameters(**{"port": free_port(), "grpc_port": free_port(), **parameters})
+    folder.mkdir(exist_ok=True)
     redis = RedisProcess(folder)
     redis.start()
     built = Stage(Home.at(folder / "home"), redis, serving)

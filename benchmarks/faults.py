@@ -30,7 +30,10 @@ def main() -> int:
     """Run, print, and 1 where a bar is missed."""
     options = _options()
     lengths = SHORT if options.short else FULL
-    report = [finding for name in options.names or FAULTS for finding in run(name, lengths)]
+    report: Report = []
+    for name in options.names or FAULTS:
+        sys.stderr.write(f"--- {name}\n")
+        report += run(name, lengths)
     sys.stdout.write(table(report) + "\n")
     return int(not all(finding.holds for finding in report))
 

@@ -7,6 +7,7 @@ every answer under faults is ``checked_load``.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -62,14 +63,14 @@ def drive(
         url: of the service, without a path.
         path: that is asked.
         bodies: file of request bodies.
-        seconds: whole seconds of load.
+        seconds: of load, rounded up to whole ones.
         core: CPU that the generator is pinned to.
         pause_ms: mean pause of a connection between an answer and its next request.
         connections: that are open at once.
     """
     command = [
         *("taskset", "-c", str(core), find_wrk(), "-t1", f"-c{connections}"),
-        *(f"-d{seconds:g}s", "--timeout", "10s", "-s", str(SCRIPT), url),
+        *(f"-d{math.ceil(seconds)}s", "--timeout", "10s", "-s", str(SCRIPT), url),
     ]
     environment = {
         **os.environ,
