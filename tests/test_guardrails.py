@@ -10,7 +10,8 @@ from pricing_assets.core.errors import GuardRailError
 from pricing_assets.core.guardrails import PriceBounds, enforce, price_bounds
 from pricing_assets.core.price_endings import ENDINGS, CandidatePrices, candidate_prices
 from pricing_assets.core.price_parameters import GuardRailParameters
-from pricing_assets.core.price_rules import Rule, sentence
+from pricing_assets.core.price_rules import REFUSALS, Rule, sentence
+from pricing_assets.core.price_windows import PriceWindows, price_windows
 from pricing_assets.core.settings import PricingSettings
 
 TINY = 1e-9
@@ -18,15 +19,38 @@ TINY = 1e-9
 
 
 def bounds_of(current, cost=np.nan, map_price=np.nan, **changes) -> PriceBounds:
-    rails = {
-        key: changes.pop(key) for key in ("absolute_ceiling", "price_ending") if key in changes
-    }
+    windows = changes.pop("windows", None)
+    rails = {key: changes.pop(key) for key in GuardRailParameters.model_fields if key in changes}
     parameters = PricingSettings(guardrails=GuardRailParameters(**rails), **changes)
     arrays = np.broadcast_arrays(
         *(np.atleast_1d(np.float64(v)) for v in (current, cost, map_price))
     )
     return price_bounds(
-        current_price=arrays[0], unit_cost=arrays[1], map_price=arrays[2], settings=parameters
+        current_price=arrays[0],
+        unit_cost=arrays[1],
+        map_price=arrays[2],
+        settings=parameters,
+        windows=windows,
+    )
+
+
+def windows_of(
+    current, *, reference=np.nan, prior=np.nan, status="", frozen=False, **changes
+) -> PriceWindows:
+    """The windows of one product, of a batch where ``current`` is an array."""
+    rails = {key: changes.pop(key) for key in GuardRailParameters.model_fields if key in changes}
+    count = len(np.atleast_1d(current))
+
+    def spread(value) -> np.ndarray:
+        return np.broadcast_to(np.float64(value), count).copy()
+
+    return price_windows(
+        current_price=spread(current),
+        reference_price=spread(reference),
+        prior_price=spread(prior),
+        status=np.full(count, status, dtype=object),
+        frozen=np.full(count, frozen),
+        settings=PricingSettings(guardrails=GuardRailParameters(**rails), **changes),
     )
 
 
@@ -236,3 +260,143 @@ def test_every_rule_has_a_code_and_a_sentence() -> None:
 def test_one_candidate_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         searched(bounds_of(1.0), k=1)
+
+
+def test_a_day_of_small_steps_cannot_compound() -> None:
+    """Hourly raises of a fifth against the last price: 1.2 to the 24th is a factor of 79."""
+    price = 10.0
+    for _ in range(24):
+        bounds = bounds_of(price, windows=windows_of(price, reference=10.0))
+        price = float(bounds.ceiling[0]) / 100
+    assert price == 12.0
+    assert bounds.ceiling_rule[0] == Rule.DAY_INCREASE
+
+
+def test_the_next_day_counts_from_the_price_of_the_day_before() -> None:
+    bounds = bounds_of(12.0, windows=windows_of(12.0, reference=12.0))
+    assert edges(bounds) == (960, 1440)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    current=prices,
+    reference=st.one_of(st.just(np.nan), prices, strange),
+    prior=st.one_of(st.just(np.nan), prices),
+    cost=maybe_missing,
+    daily=st.one_of(st.none(), st.floats(0.01, 2)),
+    change=st.floats(0.01, 1),
+    status=st.sampled_from(["", "active", "Clearance", "markdown"]),
+    ceiling=st.one_of(st.none(), prices),
+)
+def test_windows_hold_in_the_stated_order(
+    current, reference, prior, cost, daily, change, status, ceiling
+) -> None:
+    """Floor and ceiling first, then prior price, day and status, then the step."""
+    named = {
+        "prior_price_rule": True,
+        "max_daily_change": daily,
+        "absolute_ceiling": ceiling,
+        "max_price_change": change,
+    }
+    windows = windows_of(current, reference=reference, prior=prior, status=status, **named)
+    bounds = bounds_of(current, cost, windows=windows, **named)
+    assert np.all(windows.low <= windows.high)
+    low, high = (edge / 100 for edge in edges(bounds))
+    if bounds.conflict[0] == Rule.FLOOR_ABOVE_CEILING:
+        return
+    assert np.isnan(cost) or (low - cost) / low >= 0.15 - TINY
+    if not np.isnan(prior) and prior >= 0.02:
+        assert high < prior or windows.clash[0]
+    usable = np.isfinite(reference) and np.rint(reference * 100) >= 1 and reference < 1e10
+    if usable and not windows.clash[0] and bounds.floor_rule[0] != Rule.MARGIN_FLOOR:
+        allowed = change if daily is None else daily
+        assert high <= reference * (1 + allowed) * (1 + TINY) or high * 100 == np.rint(
+            reference * 100
+        )
+    if status in ("Clearance", "markdown") and not windows.clash[0]:
+        assert round(high * 100) <= max(round(current * 100), edges(bounds)[0])
+
+
+def test_a_promotion_stays_below_its_prior_price_and_the_prior_price_beats_the_day() -> None:
+    named = {"prior_price_rule": True}
+    bounds = bounds_of(10.0, windows=windows_of(10.0, prior=9.0, **named))
+    assert edges(bounds) == (800, 899)
+    assert bounds.ceiling_rule[0] == Rule.PRIOR_PRICE
+    windows = windows_of(10.0, prior=7.0, reference=10.0, **named)
+    bounds = bounds_of(10.0, windows=windows)
+    assert edges(bounds) == (699, 699)
+    assert bounds.conflict[0] == Rule.WINDOWS_CLASH
+    assert edges(bounds_of(10.0, windows=windows_of(10.0, prior=9.0))) == (800, 1200)
+
+
+def test_cost_beats_the_prior_price() -> None:
+    windows = windows_of(10.0, prior=8.0, prior_price_rule=True)
+    bounds = bounds_of(10.0, 8.5, windows=windows)
+    assert edges(bounds) == (1000, 1000)
+    assert bounds.conflict[0] == Rule.FLOOR_ABOVE_CEILING
+
+
+def test_a_stale_current_price_yields_to_the_durable_reference() -> None:
+    """A feed that says 30 where 10 was in force yesterday moves the price to 12, not to 24."""
+    bounds = bounds_of(30.0, windows=windows_of(30.0, reference=10.0))
+    assert edges(bounds) == (1200, 1200)
+    assert bounds.conflict[0] == Rule.WINDOW_BEYOND_LARGEST_CHANGE
+
+
+@pytest.mark.parametrize(
+    ("named", "rule"),
+    [({"frozen": True}, Rule.FROZEN), ({"status": "Recalled"}, Rule.EXPIRED)],
+)
+def test_a_frozen_or_expired_product_keeps_its_price(named, rule) -> None:
+    bounds = bounds_of(10.0, 9.9, windows=windows_of(10.0, **named))
+    assert edges(bounds) == (1000, 1000)
+    assert bounds.refusal[0] == rule
+    assert rule in REFUSALS
+
+
+def test_a_clearance_price_only_falls() -> None:
+    bounds = bounds_of(10.0, windows=windows_of(10.0, status="clearance"))
+    assert edges(bounds) == (800, 1000)
+    assert bounds.ceiling_rule[0] == Rule.ONLY_DOWN
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    floor=st.integers(1, 2000),
+    width=st.integers(0, 800),
+    ending=st.sampled_from([*ENDINGS, "round"]),
+    step=st.sampled_from([1, 2, 5, 10, 25, 50, 100]),
+    exponent=st.sampled_from([0, 2, 3]),
+)
+def test_steps_and_endings_are_searched_together(floor, width, ending, step, exponent) -> None:
+    """Brute force: ending on the step, else the step alone, else any price."""
+    zeros, edge = np.zeros(1, np.int8), np.array([floor], np.int64)
+    bounds = PriceBounds(edge, edge + width, edge * 0, zeros, zeros, zeros, zeros, exponent, step)
+    spacing, remainder = (10**exponent, 0) if ending == "round" else ENDINGS[ending]
+    inside = range(floor, floor + width + 1)
+    both = [p for p in inside if p % spacing == remainder and p % step == 0]
+    stepped = [p for p in inside if p % step == 0]
+    found = searched(bounds, ending, k=803)
+    assert set(found.prices[0].tolist()) == set(both or stepped or inside)
+    assert bool(found.ending_missed[0]) == (not both)
+    assert bool(found.step_missed[0]) == (not stepped and step > 1)
+
+
+def test_a_step_of_five_cents_in_three_currencies() -> None:
+    for currency, whole in (("USD", 5), ("KWD", 50)):
+        bounds = bounds_of(3.0, price_step=0.05, currency=currency)
+        assert bounds.step == whole
+        assert np.all(searched(bounds).prices[:, 1:] % whole == 0)
+    assert bounds_of(300.0, price_step=0.05, currency="JPY").step == 1
+
+
+def test_round_is_whole_units_of_the_currency() -> None:
+    assert np.all(searched(bounds_of(20.0), "round").prices[0, 1:] % 100 == 0)
+    assert np.all(searched(bounds_of(20.0, currency="KWD"), "round").prices[0, 1:] % 1000 == 0)
+    assert 301 in searched(bounds_of(300.0, currency="JPY"), "round", k=200).prices
+
+
+def test_an_ending_that_no_step_has_yields_to_the_step() -> None:
+    found = searched(bounds_of(10.0, price_step=0.05), "99")
+    assert found.ending_missed[0] and not found.step_missed[0]
+    assert np.all(found.prices[0, 1:] % 5 == 0)
