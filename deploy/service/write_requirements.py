@@ -42,9 +42,12 @@ def requirements(lock: str) -> str:
     """The file: the direct packages and all that they need, each with the pin of ``lock``.
 
     Raises:
-        KeyError: a package is needed and not in the lock.
+        SystemExit: a package is needed and not in the lock.
     """
     pins = dict(_pin(line) for line in lock.splitlines() if line[:1].isalnum())
+    missing = [name for name in DIRECT if name not in pins]
+    if missing:
+        raise SystemExit(f"not in requirements.lock: {', '.join(missing)}; run: make lock")
     return _HEADER + "".join(f"{name}=={pins[name]}\n" for name in sorted(_closure(set(pins))))
 
 
