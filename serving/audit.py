@@ -131,6 +131,7 @@ class AuditLog:
                 "propensity": propensity,
             }
         )
+        self._number += 1  # a record without a quote has its place in the order too
         self._queue.append(line)
         self._queued += len(line)
         if not self._woken:

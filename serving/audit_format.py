@@ -28,7 +28,7 @@ QUOTES_PREFIX = b'{"kind":"quotes"'
 _CHAIN = re.compile(r"^[0-9a-f]{20}$")
 _QUOTE_ID = re.compile(r"^([0-9a-f]{20})([0-9a-f]{12})$")
 _HASH = re.compile(r"^[0-9a-f]{64}$")
-_SEGMENT = re.compile(r"^([0-9a-f]{20})\.(\d{12})\.jsonl$")
+_SEGMENT = re.compile(r"^([0-9a-f]{20})\.(\d{12,})\.jsonl$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def test_an_unknown_quote_is_unknown(tmp_path: Path, quote_id: str) -> None:
 
 def test_a_quote_id_in_a_request_is_not_taken_for_the_quote(tmp_path: Path) -> None:
     log = AuditLog(tmp_path, settings=QUICK)
-    coming = f"{log.chain}{2:012x}"
+    coming = f"{log.chain}{3:012x}"
     record(log, coming)
     assert record(log, "SKU-2") == coming
     log.close()
@@ -166,6 +166,19 @@ def test_files_are_rotated_and_a_missing_one_is_found(tmp_path: Path) -> None:
     files[1].path.unlink()
     (report,) = verify(tmp_path)
     assert "missing or moved" in report.problems[0]
+
+
+def test_batches_without_a_single_quote_rotate_too(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path, settings=AuditParameters(flush_ms=1, segment_megabytes=0.001))
+    for _ in range(8):
+        log.append(origin=ORIGIN, requests=[{"bad": "x" * 900}], answers=[{"error": "no"}])
+        wait_until(lambda: log.pending_bytes == 0)
+    last = record(log)
+    log.close()
+    assert len(segments(tmp_path)) > 4
+    (report,) = verify(tmp_path)
+    assert report.intact and report.closed
+    assert find_quote(tmp_path, last).block_intact
 
 
 def test_a_chain_that_lost_its_end_is_shown_by_the_next_one(tmp_path: Path) -> None:
