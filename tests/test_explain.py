@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import orjson
 import pytest
 
-from pricing_assets.core.errors import UnknownQuoteError
+from pricing_assets.core.errors import AuditUnavailableError, UnknownQuoteError
 from pricing_assets.core.serving_parameters import AuditParameters
 from pricing_assets.core.settings import PricingSettings
 from serving.audit_format import segments
@@ -202,3 +203,66 @@ async def test_the_command_line_explains_a_quote_and_checks_the_log(
     file.path.write_bytes(file.path.read_bytes().replace(b'"SKU-3"', b'"SKU-4"', 1))
     code, text = await asyncio.to_thread(run, "audit", "verify")
     assert code == 1 and "NOT INTACT" in text
+
+
+async def test_what_cannot_be_put_on_record_is_not_served(
+    store: PriceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk: single prices and batches are refused once the buffer is full, then served."""
+    full = [True]
+    original = os.pwrite
+
+    def pwrite(descriptor: int, content: memoryview, at: int) -> int:
+        if full[0]:
+            raise OSError(28, "No space left on device")
+        return original(descriptor, content, at)
+
+    monkeypatch.setattr("serving.audit.os.pwrite", pwrite)
+    monkeypatch.setattr("serving.audit.RETRY_SECONDS", 0.005)
+    small = PricingSettings(audit=AuditParameters(flush_ms=1, buffer_megabytes=0.02))
+    folder = store.root.parent / "audit"
+    desk = Desk(store, a_cache(), settings=small, now=lambda: NOW, audit=folder)
+    await desk.refresh()
+    served: list[str] = []
+
+    async def fill() -> None:
+        for i in range(1000):
+            body = {"product_id": f"SKU-{i % COUNT}"}
+            served.append(orjson.loads(await desk.price_json(body))["quote_id"])
+
+    with pytest.raises(AuditUnavailableError):
+        await fill()
+    for refused in (
+        desk.prices([{"product_id": "SKU-1"}]),
+        desk.price(price_request({"product_id": "SKU-1"})),
+    ):
+        with pytest.raises(AuditUnavailableError):
+            await refused
+    full[0] = False
+    await explained(desk, served[-1])
+    served.append(orjson.loads(await desk.price_json({"product_id": "SKU-2"}))["quote_id"])
+    await desk.stop()
+    (report,) = verify(folder)
+    assert report.intact and report.quotes == len(served)
+
+
+async def test_without_a_log_nothing_is_written_and_no_quote_is_explained(
+    store: PriceStore,
+) -> None:
+    off = PricingSettings(audit=AuditParameters(enabled=False))
+    folder = store.root.parent / "audit"
+    desk = Desk(store, a_cache(), settings=off, now=lambda: NOW, audit=folder)
+    await desk.refresh()
+    quote_id = orjson.loads(await desk.price_json({"product_id": "SKU-1"}))["quote_id"]
+    await desk.stop()
+    assert not folder.exists()
+    with pytest.raises(UnknownQuoteError):
+        await desk.explain(quote_id)
+
+
+async def test_an_item_that_orjson_cannot_write_spoils_no_record(desk: Desk) -> None:
+    """Half a surrogate pair, and an integer beyond 64 bits, in a batch with a good item."""
+    items = [{"product_id": "\ud800"}, {"product_id": "SKU-1", "current_stock": 10**30}]
+    answers = await desk.prices([*items, {"product_id": "SKU-1"}])
+    assert ["error" in answer for answer in answers] == [True, True, False]
+    assert (await explained(desk, answers[2]["quote_id"]))["reproduced"]
