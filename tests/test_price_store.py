@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -262,3 +265,82 @@ def test_freeze_holds_and_fails_closed(store: PriceStore) -> None:
         store.unfreeze("SKU-1")
     store.unfreeze()
     assert not store.frozen().holds("SKU-1")
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from serving.price_store import PriceStore
+from tests.published_tables import NOW, curve_table, price_table, stamps
+
+curves = curve_table(400)
+store = PriceStore(Path(sys.argv[1]))
+for number in range(int(sys.argv[3])):
+    factor = 1 + (number * 7 + int(sys.argv[2])) % 41 / 400
+    prices = price_table(curves, factor=factor)
+    store.publish(prices=prices, curves=curves, stamps=stamps(), now=NOW)
+    print(number, flush=True)
+"""
+"""A writer in a process of its own: root, seed, how many tables."""
+
+
+def writer(root: Path, *, seed: int, tables: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(root), str(seed), str(tables)],
+        cwd=Path(__file__).parent.parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_readers_see_whole_tables_while_processes_write_and_one_is_killed(tmp_path: Path) -> None:
+    """Two writers in processes; the second is killed at work; every read is of one version."""
+    first, second = writer(tmp_path, seed=1, tables=12), writer(tmp_path, seed=2, tables=10_000)
+    store, seen = PriceStore(tmp_path), []
+    try:
+        assert second.stdout is not None
+        for _ in range(3):
+            second.stdout.readline()
+        second.send_signal(signal.SIGKILL)
+        while first.poll() is None:
+            table = store.read_current()
+            assert set(table.prices["table_version"].to_pylist()) == {table.version}
+            seen.append(table.version)
+        assert first.returncode == 0
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.communicate()
+    assert seen == sorted(seen)
+    names = store.versions()
+    assert store.current() in names
+    assert len({name[:6] for name in names}) == len(names)
+    curves = curve_table(400)
+    after = store.publish(
+        prices=price_table(curves, factor=1.07), curves=curves, stamps=stamps(), now=NOW
+    )
+    assert store.read_current().version == after.table_version
+    assert not any((tmp_path / "incoming").iterdir())
+
+
+@pytest.mark.parametrize("step", ["write_durably", "sync_folder", "replace_durably"])
+def test_a_writer_that_dies_at_any_step_leaves_the_old_table(tmp_path: Path, step: str) -> None:
+    """The process ends at once, as by a power cut, inside each step that touches the disk."""
+    store = PriceStore(tmp_path)
+    old = publish(store)
+    dying = WRITER.replace(
+        "from serving.price_store import PriceStore",
+        "import os\nimport serving.price_store as module\n"
+        "from serving.price_store import PriceStore\n"
+        f"module.{step} = lambda *given: os._exit(9)",
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", dying, str(tmp_path), "3", "1"],
+        cwd=Path(__file__).parent.parent,
+        check=False,
+    )
+    assert ended.returncode == 9
+    assert store.read_current().version == old.table_version
+    new = publish(store, 1.02)
+    assert store.read_current().version == new.table_version
+    assert store.rollback(now=NOW).restored_from == old.table_version
