@@ -585,3 +585,70 @@ def test_prices_below_cost_compare_by_their_loss(price, baseline, cost, expected
             available=np.array([stock]),
         )
         assert worse[0, 0] == expected
+
+
+# --- other objectives and decisions
+
+
+def selling(**target: float) -> PricingSettings:
+    return PricingSettings(
+        objective="sell_through",
+        sell_through={"salvage_share": 0.2, **target},
+        guardrails=ANY_ENDING,
+        price_table=PriceTableParameters(candidates=2000, hold_above_p_worse=1.0),
+        max_price_change=0.5,
+        min_margin=0.0,
+    )
+
+
+def test_a_markdown_weighs_revenue_against_what_is_left_over() -> None:
+    """Against every price: revenue of sales by the date, and salvage of the rest; cost is sunk."""
+    stock = {"on_hand": 120.0, "replenished": False, "unit_cost": 3.0, "elasticity_mean": -1.6}
+    row = row_of(selling(), **stock)
+    curves = curves_of(**stock)
+
+    def worth(price: float) -> float:
+        at = np.array([[price]])
+        sales = expected_sales(curves, price=at, available=np.array([120.0]))[0, 0]
+        return price * sales + 0.2 * 10.0 * (120.0 - sales)
+
+    every = np.arange(row["price_floor"], row["price_ceiling"], 0.01)
+    assert worth(row["recommended_price"]) >= max(map(worth, every)) * 0.9999
+    assert row["objective"] == "sell_through"
+    costless = row_of(selling(), **(stock | {"unit_cost": np.nan}))
+    assert costless["recommended_price"] == row["recommended_price"]
+
+
+@pytest.mark.parametrize("share", [0.8, 0.85, 0.95])
+def test_a_sell_through_target_is_met_at_the_least_cost(share) -> None:
+    """No allowed price that sells the target brings more than the one that is chosen."""
+    stock = {"on_hand": 150.0, "replenished": False, "unit_cost": 3.0, "elasticity_mean": -1.3}
+    free, row = row_of(selling(), **stock), row_of(selling(target_share=share), **stock)
+    assert free["expected_units"] < share * 150 <= row["expected_units"]
+    curves, available = curves_of(**stock), np.array([150.0])
+    every = np.arange(row["price_floor"], row["price_ceiling"], 0.01)[None, :]
+    sales = expected_sales(curves, price=every, available=available)[0]
+    value = (every[0] - 2.0) * sales
+    best = value[sales >= share * 150].max()
+    chosen = (row["recommended_price"] - 2.0) * row["expected_units"]
+    assert chosen >= best * 0.999
+
+
+def test_a_target_beyond_every_price_takes_the_price_that_sells_most() -> None:
+    stock = {"on_hand": 900.0, "replenished": False, "unit_cost": 3.0}
+    row = row_of(selling(target_share=1.0), **stock)
+    assert row["recommended_price"] == row["price_floor"]
+
+
+def test_a_risky_gain_is_proposed_for_an_experiment_where_asked_for() -> None:
+    risky = {"elasticity_mean": -1.5, "elasticity_sd": 0.6}
+    asked = PriceTableParameters(test_when_uncertain=True, hold_above_p_worse=0.2)
+    silent = PriceTableParameters(hold_above_p_worse=0.2)
+    row = row_of(PricingSettings(price_table=asked), **risky)
+    assert row["decision"] == "test" and row["recommended_price"] == row["current_price"]
+    assert "test: held, but" in row["reasons"] and row["p_worse"] == 0
+    assert row_of(PricingSettings(price_table=silent), **risky)["decision"] == "hold"
+    strict = asked.model_copy(update={"test_up_to_p_worse": 0.21})
+    assert row_of(PricingSettings(price_table=strict), **risky)["decision"] == "hold"
+    dear = asked.model_copy(update={"test_min_gain": 0.9})
+    assert row_of(PricingSettings(price_table=dear), **risky)["decision"] == "hold"

@@ -175,7 +175,8 @@ def portfolio_plan(
 ) -> PortfolioPlan:
     """The multipliers under which the price table meets the goals of the settings.
 
-    Multipliers that the settings already hold are left out: with goals they are found anew.
+    Multipliers that the settings already hold are left out where a goal is set: they are found
+    anew.
 
     Args:
         curve_frame, panel_facts, chooser: as for ``build_price_table``.
@@ -184,11 +185,13 @@ def portfolio_plan(
     Raises:
         MissingCostError: the objective weighs profit and no product has a unit cost.
     """
+    if any(getattr(settings.portfolio, goal) is not None for goal in GOALS):
+        settings = settings.model_copy(update={"multipliers": GoalMultipliers()})
     inputs = search_inputs(curves_with_facts(curve_frame, panel_facts), settings=settings)
     catalogue = Catalogue(inputs=inputs, settings=settings, chooser=chooser)
     highest = highest_profit(catalogue)
     kept = tuple(Kept(goal) for goal in goals_of(inputs, settings=settings, highest_profit=highest))
-    objective = inputs.objective_worth(settings)
+    objective = inputs.facts.worth
     solution = catalogue.solve(objective, tuple(one.goal for one in kept))
     asked = kept
     for share in YIELDS:

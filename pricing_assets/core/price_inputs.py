@@ -6,7 +6,7 @@ comes out is ``core.price_table``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from pricing_assets.core.price_endings import CandidatePrices
 from pricing_assets.core.price_rules import Rule
 from pricing_assets.core.price_search import PriceFacts, Substitutes
 from pricing_assets.core.row_rails import OPTIONAL_FACTS, RowRails, row_rails
+from pricing_assets.core.sell_through import target_multipliers
 from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.unit_worth import (
     UnitWorth,
@@ -85,7 +86,7 @@ def search_inputs(frame: pd.DataFrame, *, settings: PricingSettings) -> SearchIn
     rails = row_rails(frame, settings=settings)
     curves, usable = usable_curves(frame)
     facts = price_facts(frame, bounds=rails.bounds, usable=usable, settings=settings)
-    return SearchInputs(
+    inputs = SearchInputs(
         frame=frame,
         curves=curves,
         usable=usable,
@@ -94,6 +95,26 @@ def search_inputs(frame: pd.DataFrame, *, settings: PricingSettings) -> SearchIn
         rails=rails,
         facts=facts,
     )
+    share = settings.sell_through.target_share
+    if settings.objective != "sell_through" or share is None:
+        return inputs
+    return _selling_through(inputs, settings=settings, share=share)
+
+
+def _selling_through(
+    inputs: SearchInputs, *, settings: PricingSettings, share: float
+) -> SearchInputs:
+    """The inputs with units worth as much more as the target share of each stock asks for."""
+    added = target_multipliers(
+        inputs.objective_worth(settings),
+        curves=inputs.curves,
+        candidates=inputs.candidates,
+        available=inputs.facts.available,
+        target_share=share,
+    )
+    worth = inputs.facts.worth
+    raised = UnitWorth(slope=worth.slope, intercept=worth.intercept - added)
+    return replace(inputs, facts=replace(inputs.facts, worth=raised))
 
 
 def require_costs(unit_cost: Floats, *, settings: PricingSettings) -> None:

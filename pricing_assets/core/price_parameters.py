@@ -46,8 +46,8 @@ class SellThroughParameters(Parameters):
         None,
         gt=0,
         le=1,
-        description="Share of the stock that is to be sold: among the searched prices those that "
-        "reach it are preferred. Unset: no target.",
+        description="Share of the stock to be sold, reached by counting each unit sold for more. "
+        "Unset: no target.",
     )
 
 
