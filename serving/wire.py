@@ -42,6 +42,17 @@ def _day(value: str) -> str:
     return full
 
 
+def _any_case(name: str) -> str:
+    return "".join(f"[{letter.upper()}{letter.lower()}]" for letter in name)
+
+
+_DAY_PATTERN = "|".join(f"{_any_case(name[:3])}({_any_case(name[3:])})?" for name in WEEKDAYS)
+"""The days for the description, which knows no flag for ignoring case."""
+Day = Annotated[
+    str,
+    AfterValidator(_day),
+    Field(json_schema_extra={"pattern": rf"^\s*({_DAY_PATTERN})\s*$"}),
+]
 Identifier = Annotated[
     str, Field(min_length=1, max_length=MAX_ID_LENGTH), AfterValidator(_checked_id)
 ]
@@ -59,9 +70,7 @@ class PriceRequest(BaseModel):
     current_stock: Annotated[float, Field(ge=0, le=MAX_NUMBER)] | None = Field(
         None, description="Units on hand."
     )
-    day_of_week: Annotated[str, AfterValidator(_day)] | None = Field(
-        None, description="Monday to Sunday."
-    )
+    day_of_week: Day | None = Field(None, description="Monday to Sunday.")
     comp_price: Price | None = Field(None, description="The rival's price, currency units.")
     is_promo: bool | None = Field(None, description="Whether a promotion runs.")
     current_price: Price | None = Field(

@@ -212,5 +212,9 @@ async def test_the_description_names_every_field_of_an_answer(both: Pair) -> Non
     request = api["components"]["schemas"]["PriceRequest"]
     assert request["additionalProperties"] is False
     assert request["required"] == ["product_id"]
+    day = re.compile(request["properties"]["day_of_week"]["anyOf"][0]["pattern"])
+    for text in ("Friday", "fri", " SUNDAY ", "Fr", "Someday", "", "Mondays"):
+        asked = await lane.post("/get_price", json={"product_id": "SKU-1", "day_of_week": text})
+        assert (asked.status_code == 200) is bool(day.search(text)), text
     units = api["components"]["schemas"]["PriceAnswer"]["properties"]["expected_units"]
     assert {"type": "null"} in units["anyOf"]
