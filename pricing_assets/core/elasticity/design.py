@@ -99,8 +99,7 @@ def product_traits(panel: Panel, design: PriceDesign) -> Floats:
     A trait that is unknown for a series is its category's mean; one that never varies is left out.
     """
     volume = design.units.sum(axis=1) / np.maximum(design.usable.sum(axis=1), 1)
-    markup = design.current_price / np.where(panel.current_cost() > 0, panel.current_cost(), np.nan)
-    columns = [np.log(markup), np.log(design.current_price), np.log(volume + 0.1)]
+    columns = [_log_markup(panel, design), np.log(design.current_price), np.log(volume + 0.1)]
     kept = []
     for column in columns:
         known = np.isfinite(column)
@@ -109,6 +108,16 @@ def product_traits(panel: Panel, design: PriceDesign) -> Floats:
         if value.std() > 1e-6:
             kept.append(value / value.std())
     return np.stack(kept, axis=1) if kept else np.zeros((len(volume), 0))
+
+
+def _log_markup(panel: Panel, design: PriceDesign) -> Floats:
+    """Mean over its history of the log of regular price over unit cost, (S,); NaN unknown."""
+    cost = np.where(panel.unit_cost > 0, panel.unit_cost, np.nan)
+    ratio = design.regular + np.log(design.current_price)[:, None] - np.log(cost)
+    known = design.usable & np.isfinite(ratio)
+    count = known.sum(axis=1)
+    total = np.where(known, ratio, 0.0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def time_blocks(design: PriceDesign, *, periods: int) -> Integers:

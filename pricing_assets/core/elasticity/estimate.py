@@ -15,12 +15,18 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from pricing_assets.core.demand import Z90, box_cox_step
+from pricing_assets.core.demand import Z90
 from pricing_assets.core.elasticity.choice import (
     MethodChoice,
     choose_method,
     informed_prior,
     with_choice,
+)
+from pricing_assets.core.elasticity.curvature import (
+    Curvature,
+    category_curvature,
+    curved_moments,
+    known_curvature,
 )
 from pricing_assets.core.elasticity.design import (
     PriceDesign,
@@ -93,17 +99,17 @@ def estimate_elasticities(panel: Panel, *, settings: PricingSettings) -> Elastic
     prepared = _prepare(panel, settings)
     design, control, regression = prepared.design, prepared.control, prepared.regression
     shapes = CURVATURES[settings.elasticity.curve_shape]
-    fits = [_fit(regression, design, curve) for curve in shapes]
-    best = _best_curvature(fits, design)
-    choice = choose_method(panel, design, _pick(fits, best), settings=settings)
+    shape = category_curvature(regression, category=design.category, tried=shapes)
+    default = _fit(regression, design, shape)
+    choice = choose_method(panel, design, default, settings=settings)
     if choice.raw is not None:
-        best = np.full_like(best, shapes.index(0.0) if 0.0 in shapes else 0)
-    fit = with_choice(_pick(fits, best), choice)
+        shape = known_curvature(0.0 if 0.0 in shapes else shapes[0], series=len(design.category))
+        default = _fit(regression, design, shape)
+    fit = with_choice(default, choice)
     pooled = _pooled(panel, design, fit, choice, settings)
-    sd = np.sqrt(pooled.sd**2 + fit.instability**2)
+    sd = np.sqrt(pooled.sd**2 + fit.instability**2 + shape.slope_sd**2)
     mean, sd = below_zero(pooled.mean, sd)
-    method, shape = choice.label(control.kind), np.asarray(shapes)[best]
-    frame = _frame(panel, design, fit, method, mean, sd, shape)
+    frame = _frame(panel, design, fit, choice.label(control.kind), mean, sd, shape.value)
     return ElasticityEstimates(
         frame=frame,
         choice=choice,
@@ -229,43 +235,11 @@ def _level_variance(
     return float(LEVEL_VARIANCES_PER_DAY[int(np.argmax(scores))] * period_days)
 
 
-def _fit(regression: Regression, design: PriceDesign, curvature: float) -> SharedFit:
-    step = box_cox_step(np.exp(design.log_price), np.full(design.log_price.shape, curvature))
-    moments = filter_innovations(
-        outcome=regression.outcome,
-        variance=regression.variance,
-        regressors=np.concatenate([step[None], regression.columns]),
-        level_variance=regression.level_variance,
-    )
-    return fit_shared(moments, names=regression.names, category=design.category)
-
-
-def _best_curvature(fits: list[SharedFit], design: PriceDesign) -> NDArray[np.int64]:
-    """Index of the curvature of each series: its category's highest likelihood, (S,)."""
-    categories = int(design.category.max()) + 1
-    totals = np.stack(
-        [np.bincount(design.category, fit.log_likelihood, categories) for fit in fits]
-    )
-    return np.asarray(np.argmax(totals, axis=0)[design.category], dtype=np.int64)
-
-
-def _pick(fits: list[SharedFit], best: NDArray[np.int64]) -> SharedFit:
-    """Each series' figures from the fit of its own curvature."""
-    rows = np.arange(len(best))
-
-    def chosen(name: str) -> Floats:
-        return np.stack([getattr(fit, name) for fit in fits])[best, rows]
-
-    usual = fits[int(np.bincount(best).argmax())]
-    return SharedFit(
-        names=usual.names,
-        slope=chosen("slope"),
-        standard_error=chosen("standard_error"),
-        shared=chosen("shared"),
-        overall=usual.overall,
-        log_likelihood=chosen("log_likelihood"),
-        instability=usual.instability,
-        observations=chosen("observations"),
+def _fit(regression: Regression, design: PriceDesign, curvature: Curvature) -> SharedFit:
+    return fit_shared(
+        curved_moments(regression, curvature.value),
+        names=regression.names,
+        category=design.category,
     )
 
 

@@ -16,7 +16,7 @@ from pricing_assets.core.elasticity.local_level import InnovationMoments
 Floats = NDArray[np.float64]
 MIN_INFORMATION = 0.02
 """Information (1/variance) on its own slope below which a series says nothing of it."""
-SHARED_SD = {"rival": 0.15, "substitutes": 0.3, "substitutes_endogeneity": 0.15}
+SHARED_SD = {"rival": 0.15, "substitutes": 0.15, "substitutes_endogeneity": 0.15}
 DEFAULT_SHARED_SD = 0.05
 """Prior sd of a category's effect around the assortment's."""
 
