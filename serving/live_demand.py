@@ -99,8 +99,11 @@ class LiveDemand:
 
     def units(self, prices: Floats) -> Floats:
         """Expected units over the horizon at ``prices`` (k,), promotion and rival counted."""
-        logs = np.minimum(self.log_units(prices, rival=True), MAX_LOG_UNITS)
-        return np.asarray(np.exp(logs) * self.promo)
+        return self.units_of(self.log_units(prices, rival=True))
+
+    def units_of(self, logs: Floats) -> Floats:
+        """Expected units of the logs that ``log_units`` gives, promotion counted."""
+        return np.asarray(np.exp(np.minimum(logs, MAX_LOG_UNITS)) * self.promo)
 
     def log_units(self, prices: Floats, *, rival: bool) -> Floats:
         """Log of the expected units at (k,) prices, without the promotion's multiplier.
@@ -114,10 +117,10 @@ class LiveDemand:
         with np.errstate(divide="ignore"):
             level = np.log(curve.reference_units)
         own = level + curve.elasticity_mean * z + 0.5 * (curve.elasticity_sd * z) ** 2
-        return np.asarray(own + self._rival_shift(prices)) if rival else np.asarray(own)
+        return np.asarray(own + self.rival_shift(prices)) if rival else np.asarray(own)
 
-    def _rival_shift(self, prices: Floats) -> Floats:
-        """The elasticity times z(p / scale) - z(p): supermodular for a curvature >= 0."""
+    def rival_shift(self, prices: Floats) -> Floats:
+        """(k,) the elasticity times z(p / scale) - z(p): supermodular for a curvature >= 0."""
         if self.rival_scale == 1.0:
             return np.zeros_like(prices)
         ratio = prices / self.curve.reference_price

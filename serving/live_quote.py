@@ -88,6 +88,9 @@ class _LiveQuote:
         bounds: guard rails of one product.
         prices: (k,) allowed prices, ascending, minor units; the base price is among them.
         hold: the allowed price that changes least, minor units.
+        major: (k,) ``prices`` in currency units.
+        own_logs: (k,) log of the expected units at ``prices``, without the rival.
+        logs: (k,) the same with the rival.
     """
 
     row: PricedRow
@@ -97,6 +100,9 @@ class _LiveQuote:
     bounds: PriceBounds
     prices: Minors
     hold: int
+    major: Floats
+    own_logs: Floats
+    logs: Floats
 
     @classmethod
     def of(
@@ -109,14 +115,20 @@ class _LiveQuote:
         prices, published = found.prices[0], row.published_minor
         if bounds.floor[0] <= published <= bounds.ceiling[0]:
             prices = np.append(prices, published)
+        prices = np.unique(prices)
+        major = prices / 10.0**bounds.exponent
+        own = demand.log_units(major, rival=False)
         return cls(
             row=row,
             demand=demand,
             context=context,
             settings=settings,
             bounds=bounds,
-            prices=np.unique(prices),
+            prices=prices,
             hold=int(found.prices[0, 0]),
+            major=major,
+            own_logs=own,
+            logs=own + demand.rival_shift(major),
         )
 
     def answer(self) -> Quote:
@@ -131,7 +143,7 @@ class _LiveQuote:
             currency=self.row.currency,
             price_floor=0.0,
             price_ceiling=0.0,
-            expected_units=float(self.demand.units(self._major([minor]))[0]),
+            expected_units=self._units_at(minor),
             source="live",
             reasons=self._reasons(base=base, moved=moved, minor=minor),
         )
@@ -139,6 +151,11 @@ class _LiveQuote:
 
     def _major(self, minor: Minors | list[int]) -> Floats:
         return np.asarray(minor) / 10.0**self.bounds.exponent
+
+    def _units_at(self, minor: int) -> float:
+        """Expected units over the horizon at one of ``prices``."""
+        at = int(np.searchsorted(self.prices, minor))
+        return float(self.demand.units_of(self.logs[at : at + 1])[0])
 
     @property
     def _objective(self) -> Objective:
@@ -158,17 +175,25 @@ class _LiveQuote:
         if not context.changed_terms:
             return published
         held = published == in_minor(self.row.current_price, self.row.exponent)
-        known = self.prices if held else self._published_prices()
-        before = self._best(known, objective=self.row.objective, cost=self.demand.curve.unit_cost)
-        after = self._best(self.prices, objective=self._objective, cost=self._cost)
+        before = self._best_published(held=held)
+        after = self._best(self._log_worth(self.major, self._objective, self._cost), self.own_logs)
         return self._moved(self.hold if held else published, before=before, after=after)
+
+    def _best_published(self, *, held: bool) -> int | None:
+        """The best price on the table's terms, among its prices or, for a held one, these."""
+        objective, cost = self.row.objective, self.demand.curve.unit_cost
+        if held:
+            return self._best(self._log_worth(self.major, objective, cost), self.own_logs)
+        known = self._published_prices()
+        major = self._major(known)
+        logs = self.demand.log_units(major, rival=False)
+        return self._best(self._log_worth(major, objective, cost), logs, known)
 
     def _moved_by_rival(self, base: int) -> int:
         if self.demand.rival_scale == 1.0:
             return base
-        objective, cost = self._objective, self._cost
-        before = self._best(self.prices, objective=objective, cost=cost)
-        after = self._best(self.prices, objective=objective, cost=cost, rival=True)
+        worth = self._log_worth(self.major, self._objective, self._cost)
+        before, after = self._best(worth, self.own_logs), self._best(worth, self.logs)
         return self._moved(base, before=before, after=after)
 
     def _moved(self, start: int, *, before: int | None, after: int | None) -> int:
@@ -177,11 +202,18 @@ class _LiveQuote:
         return nearest_price(self.prices, start * ratio)
 
     def _best(
-        self, minor: Minors, *, objective: Objective, cost: float, rival: bool = False
+        self, log_worth: Floats | None, logs: Floats, minor: Minors | None = None
     ) -> int | None:
-        """The best of ``minor``; None where profit is weighed and no cost is known."""
-        prices = self._major(minor)
-        settings = self.settings.model_copy(update={"objective": objective})
+        """The best of ``minor`` or else of ``prices``; None where no worth is known."""
+        if log_worth is None:
+            return None
+        return int((self.prices if minor is None else minor)[np.argmax(log_worth + logs)])
+
+    def _log_worth(self, prices: Floats, objective: Objective, cost: float) -> Floats | None:
+        """(k,) log of the worth of a unit; None where profit is weighed and no cost is known."""
+        settings = self.settings
+        if objective != settings.objective:
+            settings = settings.model_copy(update={"objective": objective})
         if needs_cost(settings) and not np.isfinite(cost):
             return None
         worth = unit_worth(
@@ -191,10 +223,7 @@ class _LiveQuote:
             rival_price=np.asarray(self.demand.curve.reference_rival_price),
         )
         with np.errstate(divide="ignore"):
-            value = np.log(np.maximum(worth.at(prices), 0.0)) + self.demand.log_units(
-                prices, rival=rival
-            )
-        return int(minor[np.argmax(value)])
+            return np.asarray(np.log(np.maximum(worth.at(prices), 0.0)))
 
     def _published_prices(self) -> Minors:
         """Allowed prices under the published guard rails, the published one among them."""
@@ -208,12 +237,14 @@ class _LiveQuote:
         stock = self.context.current_stock
         if stock is None:
             return 0
-        lasts = self._sales_over_cover(self.prices) <= stock
+        lasts = self.demand.units_of(self.logs) * self._cover <= stock
         return int(self.prices[np.argmax(lasts)] if lasts.any() else self.prices[-1])
 
-    def _sales_over_cover(self, minor: Minors | list[int]) -> Floats:
+    @property
+    def _cover(self) -> float:
+        """The sales over the days that the stock must last, as a share of the horizon's."""
         share = self.settings.serving.cover_days / self.row.horizon_days
-        return self.demand.units(self._major(minor)) * (self.demand.weekday * share)
+        return self.demand.weekday * share
 
     def _confidence(self, minor: int) -> float:
         """The table's confidence, halved where the price leaves the prices ever seen."""
@@ -256,7 +287,7 @@ class _LiveQuote:
         if minor > moved:
             move = self._move(moved, minor)
             return f"the stock of {stock:g} must last {days:g} days: {move}"
-        lasts = bool(self._sales_over_cover([minor])[0] <= stock)
+        lasts = self._units_at(minor) * self._cover <= stock
         return f"the stock of {stock:g} {'lasts' if lasts else 'does not last'} {days:g} days"
 
     def _rule_reasons(self, minor: int) -> list[str]:
@@ -266,7 +297,8 @@ class _LiveQuote:
             rules.append(Rule(int(self.bounds.floor_rule[0])))
         if minor == self.bounds.ceiling[0]:
             rules.append(Rule(int(self.bounds.ceiling_rule[0])))
-        return [sentence(rule, settings=self.settings) for rule in rules]
+        # Nearly always none applies, and a sentence writes all of them.
+        return [sentence(rule, settings=self.settings) for rule in rules if rule is not Rule.NONE]
 
     def _move(self, before: int, after: int) -> str:
         old, new = self._major([before, after])
