@@ -340,7 +340,7 @@ async def answered(ladder: Ladder, catalog: Catalog, body: dict[str, Any], hours
 @pytest.mark.parametrize(("seed", "hours"), [(0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0), (4, 200.0)])
 async def test_through_the_whole_ladder_over_thousands_of_products(seed: int, hours: float) -> None:
     """Less stock, or a dearer rival, never lowers the price: cache, buckets and all rungs."""
-    catalog, rng = a_catalog(seed), np.random.default_rng(seed)
+    catalog, rng, moved = a_catalog(seed), np.random.default_rng(seed), 0
     ladder = Ladder(a_cache(), serving=SETTINGS.serving)
     for position in rng.permutation(ROWS):
         row = catalog.row(int(position))
@@ -370,6 +370,8 @@ async def test_through_the_whole_ladder_over_thousands_of_products(seed: int, ho
         ]
         assert by_stock == sorted(by_stock, reverse=True)
         assert by_rival == sorted(by_rival)
+        moved += (by_stock[0] > by_stock[-1]) + (by_rival[0] < by_rival[-1])
+    assert moved > ROWS / 10, "the contexts move too few prices for the test to say anything"
 
 
 @settings(max_examples=300, deadline=None)
