@@ -125,8 +125,9 @@ def _convergence(
     origins = np.unique(before).size
     share, price = 0.0, float("nan")
     if changed.any() and origins >= parameters.min_converging_prices:
-        moves = np.unique(np.stack([after[changed], before[changed]]), axis=1)
-        targets, sources = np.unique(moves[0], return_counts=True)
+        targets, sources = np.unique(
+            _distinct_targets(before[changed], after[changed]), return_counts=True
+        )
         share = float(sources.max() / origins)
         price = float(targets[np.argmax(sources)])
     return Measure(
@@ -136,6 +137,14 @@ def _convergence(
         tripped=share > parameters.max_converging_share,
         sentence=f"{share:.0%} of {origins} different prices become the one price {price:g}",
     )
+
+
+def _distinct_targets(before: Floats, after: Floats) -> Floats:
+    """The price after of each different pair (before, after)."""
+    order = np.lexsort((before, after))
+    before, after = before[order], after[order]
+    first = np.r_[True, (np.diff(before) != 0) | (np.diff(after) != 0)]
+    return after[first]
 
 
 def _mean_shift(log_ratio: Floats, parameters: BatchBreakerParameters) -> Measure:

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pricing_assets.core.currency import currency_exponent
-from pricing_assets.core.price_parameters import rungs_of
+from pricing_assets.core.price_parameters import GuardRailParameters, rungs_of
 from pricing_assets.core.price_rules import Rule
 from pricing_assets.core.settings import PricingSettings
 
@@ -78,7 +78,10 @@ def price_relations(
         priceable: (n,) rows that have a price; the others are in no relation.
         settings: gives the rules; those that are off make no relation.
     """
-    rails, rows = settings.guardrails, _rows(frame, priceable)
+    rails = settings.guardrails
+    if not _asked(rails):
+        return _no_relations(len(frame))
+    rows = _rows(frame, priceable)
     pairs = [_ladders(rows, rails.ladders, gap=rails.ladder_min_gap)]
     pairs += [_pack_sizes(rows)] if rails.size_parity else []
     found = pd.concat(pairs, ignore_index=True)
@@ -107,6 +110,28 @@ def price_relations(
         index=none if rails.kvi_max_mean_index is None else index,
         rival=rival,
         index_limit=np.inf if rails.kvi_max_mean_index is None else rails.kvi_max_mean_index,
+    )
+
+
+def _asked(rails: GuardRailParameters) -> bool:
+    """Some rule between products is on."""
+    limits = (rails.zone_parity, rails.kvi_max_index, rails.kvi_max_mean_index)
+    return bool(rails.size_parity or rails.ladders or any(one is not None for one in limits))
+
+
+def _no_relations(count: int) -> PriceRelations:
+    none, alone = np.zeros(0, dtype=np.int64), np.full(count, ALONE)
+    return PriceRelations(
+        left=none,
+        right=none,
+        ratio=np.zeros(0),
+        kind=np.zeros(0, dtype=np.int8),
+        zone=alone,
+        zone_share=0.0,
+        cap=np.full(count, np.inf),
+        index=alone,
+        rival=np.full(count, np.nan),
+        index_limit=np.inf,
     )
 
 

@@ -115,8 +115,7 @@ def price_windows(
         windows = below_prior_price(windows, prior_price, exponent=exponent)
     change = rails.daily_change(settings.max_price_change)
     windows = within_day(windows, reference_price, change=change, exponent=exponent)
-    lowered = np.array([str(text).strip().lower() for text in status], dtype=object)
-    falling = np.isin(lowered, [text.lower() for text in rails.only_down_statuses])
+    falling = _is_one_of(status, rails.only_down_statuses)
     current = to_minor(np.where(falling, current_price, np.nan), exponent=exponent)
     windows = windows.narrowed(
         low=np.zeros(len(windows.low), dtype=np.int64),
@@ -124,9 +123,16 @@ def price_windows(
         low_rule=Rule.NONE,
         high_rule=Rule.ONLY_DOWN,
     )
-    expired = np.isin(lowered, [text.lower() for text in rails.held_statuses])
+    expired = _is_one_of(status, rails.held_statuses)
     held = np.select([frozen, expired], [int(Rule.FROZEN), int(Rule.EXPIRED)], 0)
     return replace(windows, held=held.astype(np.int8))
+
+
+def _is_one_of(status: Texts, names: list[str]) -> Flags:
+    """(n,) the status is one of ``names``, whatever its case and outer spaces."""
+    wanted = {name.strip().lower() for name in names}
+    found = {text: str(text).strip().lower() in wanted for text in set(status.tolist())}
+    return np.fromiter((found[text] for text in status.tolist()), dtype=bool, count=len(status))
 
 
 def request_windows(
