@@ -148,3 +148,22 @@ def test_the_shards_asset_reads_and_writes_a_bucket(s3: str) -> None:
 def test_an_address_without_its_package_is_refused() -> None:
     with pytest.raises(InputError, match="nosuchscheme"):
         storage_path("nosuchscheme://bucket/folder")
+
+
+def test_a_changed_object_is_seen(s3: str) -> None:
+    store, name = ShardStore(f"{s3}/stamps"), "part-00000"
+    store.write_catalogue(split_catalogue(catalogue(10), shards=1).items())
+    first = store.catalogue_stamp(name)
+    assert store.catalogue_stamp(name) == first
+    store.write_catalogue(split_catalogue(catalogue(20), shards=1).items())
+    assert store.catalogue_stamp(name) != first
+
+
+def test_raw_tables_are_read_from_a_bucket(s3: str, market_folder: Path) -> None:
+    from resources.raw_table_cache import CachedRawTables
+
+    for path in market_folder.iterdir():
+        write_whole(storage_path(f"{s3}/raw/{path.name}"), path.read_bytes())
+    here, there = (CachedRawTables(root=root) for root in (str(market_folder), f"{s3}/raw"))
+    wanted = here.read(SETTINGS)["sales"].accepted
+    assert there.read(SETTINGS)["sales"].accepted.equals(wanted)
