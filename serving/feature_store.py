@@ -33,6 +33,9 @@ PRICING_FEATURES = frozenset({"stock", "rival_price"})
 KEEP_SECONDS = 35 * 24 * 3600
 """A product that nobody writes of is forgotten after this long."""
 WRITE_BATCH = 500
+LOOK_TIMEOUT_SECONDS = 0.3
+"""Longest wait for ``newest``: no request waits for it, and a busy machine's first connection may
+take longer than a request should."""
 SECONDS_A_KEY = 1e-5
 """What a product more may add to the time of one reading."""
 MAX_VALUE = 1e9
@@ -159,8 +162,8 @@ class FeatureStore:
         seconds = timeout_ms / 1000
         client = AsyncRedis.from_url(
             url,
-            socket_timeout=seconds,
-            socket_connect_timeout=seconds,
+            socket_timeout=max(seconds, LOOK_TIMEOUT_SECONDS),
+            socket_connect_timeout=max(seconds, LOOK_TIMEOUT_SECONDS),
             retry=Retry(NoBackoff(), 0),
             max_connections=64,
         )
@@ -169,7 +172,7 @@ class FeatureStore:
     async def newest(self) -> float | None:
         """When the newest price-moving feature was seen, 0 where none was; None on failure."""
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(max(self._timeout, LOOK_TIMEOUT_SECONDS)):
                 found: Any = await self._client.get(_NEWEST)
             return _number(found) or 0.0
         except (RedisError, OSError, TimeoutError):

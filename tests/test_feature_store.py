@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -285,3 +288,31 @@ def test_without_a_redis_the_asset_says_so() -> None:
     assert "PRICING_REDIS_URL" in FeatureStoreResource().write([])
     gone = FeatureStoreResource(url="redis://127.0.0.1:1/0")
     assert "does not answer" in gone.write([update(stock=1.0)])
+
+
+async def test_a_stopped_redis_costs_one_short_wait_and_mixes_up_no_answers(
+    raw: Redis, redis_url: str
+) -> None:
+    """What was asked of it while it stood still is not taken for what is asked after."""
+    store = FeatureStore.at(redis_url, timeout_ms=20)
+    assert store is not None
+    write_features(raw, [update("A", stock=1.0), update("B", stock=2.0)])
+    assert await store.newest() == LATER
+    process = raw.info("server")["process_id"]
+    os.kill(process, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        assert await store.read([("A", "")]) is None
+        assert time.monotonic() - started < 5
+        assert await store.newest() is None
+    finally:
+        os.kill(process, signal.SIGCONT)
+    for _ in range(100):
+        if await store.newest() is not None:
+            break
+    for product, stock in (("B", 2.0), ("A", 1.0)):
+        found = None
+        while found is None:  # a busy machine may need more than 20 ms
+            found = await store.read([(product, "")])
+        assert found[0].readings["stock"].value == stock
+    await store.close()
