@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -25,6 +25,7 @@ from pricing_assets.core.serving_parameters import ServingParameters
 from serving import messages, metrics, tallies
 from serving.admission import Admission
 from serving.desk import Desk
+from serving.patience import within
 from serving.protocol import pricing_pb2, pricing_pb2_grpc
 from serving.replies import status_of
 from serving.wire import price_items, price_request
@@ -170,7 +171,7 @@ class _Servicer(pricing_pb2_grpc.PricingServiceServicer):
     async def _answered(
         self,
         call: str,
-        answer: Callable[[], Awaitable[Reply]],
+        answer: Callable[[], Coroutine[Any, Any, Reply]],
         context: grpc.aio.ServicerContext,
     ) -> Reply:
         """The reply, within the limits that HTTP has too."""
@@ -191,12 +192,11 @@ class _Servicer(pricing_pb2_grpc.PricingServiceServicer):
     async def _tried(
         self,
         call: str,
-        answer: Callable[[], Awaitable[Reply]],
+        answer: Callable[[], Coroutine[Any, Any, Reply]],
         context: grpc.aio.ServicerContext,
     ) -> Reply:
         try:
-            async with asyncio.timeout(self._timeout):
-                return await answer()
+            return await within(self._timeout, answer())
         except PricingError as failure:
             await _refuse(context, _CODES[status_of(failure)], str(failure))
         except TimeoutError:
