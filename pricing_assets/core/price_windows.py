@@ -116,23 +116,34 @@ def price_windows(
     change = rails.daily_change(settings.max_price_change)
     windows = within_day(windows, reference_price, change=change, exponent=exponent)
     falling = _is_one_of(status, rails.only_down_statuses)
-    current = to_minor(np.where(falling, current_price, np.nan), exponent=exponent)
-    windows = windows.narrowed(
-        low=np.zeros(len(windows.low), dtype=np.int64),
-        high=np.where(_usable(current), np.rint(_safe(current)), NO_CEILING).astype(np.int64),
-        low_rule=Rule.NONE,
-        high_rule=Rule.ONLY_DOWN,
-    )
+    windows = _only_down(windows, np.where(falling, current_price, np.nan), exponent=exponent)
     expired = _is_one_of(status, rails.held_statuses)
     held = np.select([frozen, expired], [int(Rule.FROZEN), int(Rule.EXPIRED)], 0)
     return replace(windows, held=held.astype(np.int8))
 
 
+def _only_down(windows: PriceWindows, current_price: Floats, *, exponent: int) -> PriceWindows:
+    """``windows`` not above the current price (n,); NaN: none."""
+    current = to_minor(current_price, exponent=exponent)
+    known = _usable(current)
+    if not known.any():
+        return windows
+    return windows.narrowed(
+        low=np.zeros(len(current), dtype=np.int64),
+        high=np.where(known, np.rint(_safe(current)), NO_CEILING).astype(np.int64),
+        low_rule=Rule.NONE,
+        high_rule=Rule.ONLY_DOWN,
+    )
+
+
 def _is_one_of(status: Texts, names: list[str]) -> Flags:
     """(n,) the status is one of ``names``, whatever its case and outer spaces."""
     wanted = {name.strip().lower() for name in names}
-    found = {text: str(text).strip().lower() in wanted for text in set(status.tolist())}
-    return np.fromiter((found[text] for text in status.tolist()), dtype=bool, count=len(status))
+    texts = status.tolist()
+    found = {text for text in set(texts) if str(text).strip().lower() in wanted}
+    if not found:
+        return np.zeros(len(texts), dtype=bool)
+    return np.fromiter((text in found for text in texts), dtype=bool, count=len(texts))
 
 
 def request_windows(
@@ -178,6 +189,8 @@ def within_day(
     """``windows`` within ``change`` of the durable reference (n,); NaN or absurd: none."""
     reference = to_minor(reference_price, exponent=exponent)
     known = _usable(reference)
+    if not known.any():
+        return windows
     whole = np.rint(_safe(reference)).astype(np.int64)
     low = np.maximum(round_up(_safe(reference) * max(1 - change, 0.0)), 1)
     high = round_down(_safe(reference) * (1 + change))
