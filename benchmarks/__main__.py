@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks import price_engine
 from benchmarks.whole_graph import GraphResult, measure_graph
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -30,7 +31,14 @@ def main() -> None:
                 measure_graph(Path(folder), products=options.products, days=options.days, seed=seed)
             )
     print(_table(results))
-    RESULTS.write_text(json.dumps(_report(options, results), indent=2) + "\n", encoding="utf-8")
+    engine = [
+        price_engine.measure(products=1_000_000, stock_share=share, rounds=5)
+        for share in (0.0, 0.25)
+    ]
+    print(price_engine.table(engine))
+    RESULTS.write_text(
+        json.dumps(_report(options, results, engine), indent=2) + "\n", encoding="utf-8"
+    )
     print(f"written: {RESULTS}")
 
 
@@ -56,7 +64,11 @@ def _table(results: list[GraphResult]) -> str:
     return "\n".join([heading, *rows])
 
 
-def _report(options: argparse.Namespace, results: list[GraphResult]) -> dict[str, Any]:
+def _report(
+    options: argparse.Namespace,
+    results: list[GraphResult],
+    engine: list[price_engine.EngineResult],
+) -> dict[str, Any]:
     return {
         "command": "make bench",
         "products": options.products,
@@ -68,6 +80,7 @@ def _report(options: argparse.Namespace, results: list[GraphResult]) -> dict[str
             "python": platform.python_version(),
         },
         "whole_graph": [row.as_json() for row in results],
+        "price_engine": [row.as_json() for row in engine],
     }
 
 
