@@ -126,6 +126,8 @@ def test_the_table_made_with_the_multipliers_meets_the_goals(cross) -> None:
     goals = plan.frame().set_index("goal")
     assert goals.loc["min_revenue", "attained"] == pytest.approx(table["expected_revenue"].sum())
     assert goals["met"].all() and list(goals.index) == list(GOALS)
+    changed = table[table["decision"] == "change"]["reasons"]
+    assert changed.str.contains("counted with the catalogue's goals").any()
 
 
 def test_without_goals_nothing_changes() -> None:

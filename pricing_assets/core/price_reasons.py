@@ -108,6 +108,8 @@ def _decisions(
     mean = frame["elasticity_mean"].to_numpy(float)
     sd = frame["elasticity_sd"].to_numpy(float)
     stops, tests = _stops(rows, settings), tested(rows, settings)
+    goals = _goals(settings)
+    alone = f" {noun} by itself" if goals else ""
     lines = []
     for row in range(len(frame)):
         if stops[row]:
@@ -119,8 +121,8 @@ def _decisions(
             shape = "inelastic" if mean[row] > -1 else "elastic"
             lines.append(
                 f"{'raise' if up else 'cut'}: demand is {shape} ({mean[row]:.1f} ± {sd[row]:.1f}), "
-                f"so a {'higher' if up else 'lower'} price is expected to bring more {noun}, with "
-                f"a {outcome['p_worse'][row]:.0%} chance of less"
+                f"so a {'higher' if up else 'lower'} price is expected to bring more {noun}{goals}"
+                f", with a {outcome['p_worse'][row]:.0%} chance of less{alone}"
             )
     return lines
 
@@ -137,6 +139,13 @@ def _stops(rows: PricedRows, settings: PricingSettings) -> list[str]:
         f"{outside.code}: {sentence(outside, settings=settings)}",
     ]
     return list(np.select(conditions, texts, ""))
+
+
+def _goals(settings: PricingSettings) -> str:
+    """Which goals of the catalogue count beside the objective; empty where none does."""
+    times = settings.multipliers.model_dump()
+    counted = [f"{goal} at {value:.3g}" for goal, value in times.items() if value > 0]
+    return f" counted with the catalogue's goals ({', '.join(counted)})" if counted else ""
 
 
 def tested(rows: PricedRows, settings: PricingSettings) -> Flags:
