@@ -204,6 +204,16 @@ def _decision(rows: PricedRows, settings: PricingSettings) -> Names:
     return np.where(changed, "change", np.where(tested(rows, settings), "test", "hold"))
 
 
+def _limits(rows: PricedRows) -> dict[str, Floats]:
+    """The floor and ceiling that hold for every request, currency units, (n,) each."""
+    bounds, allowed = rows.bounds, rows.published.narrowed(rows.bounds)
+    edges = {"price_floor": allowed.floor, "price_ceiling": allowed.ceiling}
+    return {
+        name: np.where(bounds.priceable, to_major(edge, exponent=bounds.exponent), np.nan)
+        for name, edge in edges.items()
+    }
+
+
 def _frame(
     frame: pd.DataFrame,
     *,
@@ -225,11 +235,6 @@ def _frame(
         inside=inside,
         prior_sd=settings.elasticity.prior_sd,
     )
-    allowed = rows.published.narrowed(bounds)
-    limits = {
-        name: np.where(bounds.priceable, to_major(edge, exponent=bounds.exponent), np.nan)
-        for name, edge in (("price_floor", allowed.floor), ("price_ceiling", allowed.ceiling))
-    }
     table = pd.DataFrame(
         {
             "product_id": frame["product_id"].astype(str),
@@ -238,7 +243,7 @@ def _frame(
             "currency": settings.currency,
             "current_price": _floats(frame, "current_price"),
             "recommended_price": price,
-            **limits,
+            **_limits(rows),
             "decision": _decision(rows, settings),
             "reasons": reasons(frame, rows=rows, inside=inside, outcome=outcome, settings=settings),
             **outcome,
