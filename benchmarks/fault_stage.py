@@ -186,7 +186,14 @@ class Stage:
         """Process ids of the workers."""
         assert self.process is not None
         started = psutil.Process(self.process.pid).children(recursive=True)
-        return [one.pid for one in started if any("worker" in part for part in one.cmdline())]
+        return [one.pid for one in started if _is_worker(one)]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return any("worker" in part for part in process.cmdline())
+    except psutil.NoSuchProcess:  # has ended, or is about to
+        return False
 
 
 @contextmanager

@@ -102,10 +102,10 @@ def _measure(folder: Path, *, rounds: int, seconds: int) -> list[Measured]:
     with ExitStack() as stack:
         redis = stack.enter_context(redis_for(url=None, log_folder=folder / "logs"))
         assert redis is not None
-        _pin_redis(redis)
-        home = _publish(folder / "home", redis)
+        pin_redis(redis)
+        home = publish_for_both(folder / "home", redis)
         servers = {
-            OURS: stack.enter_context(_service(home, redis)),
+            OURS: stack.enter_context(pricing_service(home, redis)),
             PEER: stack.enter_context(_peer(redis)),
         }
         bench = _Bench(servers, bodies, rounds=rounds, seconds=seconds)
@@ -237,7 +237,7 @@ def _write_bodies(folder: Path) -> dict[str, Path]:
     return paths
 
 
-def _publish(root: Path, redis_url: str) -> Home:
+def publish_for_both(root: Path, redis_url: str) -> Home:
     """One table for both: published for the service, rows in Redis for the peer."""
     home, now = Home.at(root), datetime.now(UTC)
     curves = curve_table(PRODUCTS)
@@ -257,13 +257,15 @@ def _publish(root: Path, redis_url: str) -> Home:
     return home
 
 
-def _pin_redis(url: str) -> None:
+def pin_redis(url: str) -> None:
+    """Keep the Redis at ``url`` on the core of the load."""
     with Redis.from_url(url) as redis:
         os.sched_setaffinity(int(redis.info("server")["process_id"]), {LOAD_CORE})
 
 
 @contextmanager
-def _service(home: Home, redis_url: str) -> Iterator[Server]:
+def pricing_service(home: Home, redis_url: str) -> Iterator[Server]:
+    """The service on its core, ready."""
     settings = PricingSettings(serving=ServingParameters(port=8791, grpc_port=50791))
     before, known = os.sched_getaffinity(0), os.environ.get("PRICING_REDIS_URL")
     os.environ["PRICING_REDIS_URL"] = redis_url

@@ -6,17 +6,20 @@ Belongs here: the wire's fields of a quote and its quote id. What the price is, 
 from __future__ import annotations
 
 import itertools
+import math
 import secrets
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
+
 from pricing_assets.core.currency import currency_exponent
 from pricing_assets.core.errors import GuardRailError
 from serving.quote import Quote, in_minor
-from serving.wire import encode_json
 
 Answer = dict[str, Any]
 
+_NUMBERS = ("recommended_price", "confidence", "price_floor", "price_ceiling", "expected_units")
 _BEFORE_ID, _AFTER_ID = b',"quote_id":"', b'"}'
 
 
@@ -107,7 +110,10 @@ def prepared(
 
 
 def _head(found: Quote, table_version: str, model_version: str) -> bytes:
-    return encode_json(_fields(found, table_version, model_version))[:-1] + _BEFORE_ID
+    fields = _fields(found, table_version, model_version)
+    if not all(math.isfinite(fields[name] or 0.0) for name in _NUMBERS):
+        raise ValueError(f"the quote of '{found.product_id}' holds a number that is not finite")
+    return orjson.dumps(fields)[:-1] + _BEFORE_ID
 
 
 def noted(found: Quote, note: str) -> Quote:

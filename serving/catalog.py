@@ -6,6 +6,8 @@ Belongs here: one verified table as columns and an index, built once a version. 
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -16,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pricing_assets.core.demand import DemandCurves
+from pricing_assets.core.errors import GuardRailError
 from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.tables import PRICE_RAIL_COLUMNS
 from serving.answer import Prepared, noted, prepared
@@ -167,6 +170,15 @@ class Catalog:
             for name, values in learned.items()
             if name and len(values) >= MIN_MARKUPS
         }
+
+    def warm_up(self, count: int) -> None:
+        """Make the answers of the ``count`` rows that sell most, as their products are asked."""
+        units = np.nan_to_num(self._numbers["expected_units"], nan=-1.0)
+        for position in np.argsort(-units, kind="stable")[:count].tolist():
+            # A row that cannot be answered from is the ladder's to answer when it is asked for.
+            with contextlib.suppress(GuardRailError, ArithmeticError, TypeError, ValueError):
+                self.published(self._texts["product_id"][position])
+            time.sleep(0)  # lets the requests of this worker in
 
     def revenue_impact(self) -> float:
         """Expected revenue at the recommended less that at the current prices, one horizon."""

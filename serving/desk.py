@@ -157,10 +157,12 @@ class Desk:
         """
         await self._records.admit()
         catalog = self._loaded()
-        (online,) = await self._enriched(catalog, [request])
-        found = await self._found(catalog, request, online, remote=True)
+        found, used = self._plain(catalog, request.model_dump(exclude_unset=True)), None
+        if found is None:
+            (online,) = await self._enriched(catalog, [request])
+            found, used = await self._found(catalog, request, online, remote=True), online.used
         quote_id = self._issue(found, request)
-        self._records.one(catalog, request, found.encoded(quote_id), added=online.used)
+        self._records.one(catalog, request, found.encoded(quote_id), added=used)
         return found.fields(quote_id)
 
     async def price_json(self, value: Any) -> bytes:

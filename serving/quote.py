@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricing_assets.core.currency import currency_exponent
-from pricing_assets.core.errors import InputError, UnknownProductError
+from pricing_assets.core.errors import GuardRailError, InputError, UnknownProductError
 from pricing_assets.core.guardrails import PriceBounds, enforce, price_bounds, step_minor
 from pricing_assets.core.price_endings import candidate_prices
 from pricing_assets.core.price_parameters import Objective
@@ -57,7 +57,7 @@ class PricedRow:
     @property
     def has_price(self) -> bool:
         """A product without a valid current price is published without a price."""
-        return bool(np.isfinite(self.recommended_price))
+        return math.isfinite(self.recommended_price)
 
     @property
     def is_sound(self) -> bool:
@@ -105,7 +105,16 @@ def published_quote(row: PricedRow) -> Quote:
     Raises:
         GuardRailError: the row breaks its own floor or ceiling.
     """
-    enforce(np.array([row.published_minor]), published_bounds(row))
+    exponent = row.exponent
+    minor, floor, ceiling = (
+        in_minor(price, exponent)
+        for price in (row.recommended_price, row.price_floor, row.price_ceiling)
+    )
+    if not floor <= minor <= ceiling or ceiling <= 0:
+        raise GuardRailError(
+            f"the published price of '{row.product_id}', {minor} minor units, is outside its "
+            f"guard rails, {floor} to {ceiling}"
+        )
     return Quote(
         product_id=row.product_id,
         recommended_price=row.recommended_price,

@@ -25,6 +25,8 @@ POLL_SECONDS = 0.5
 """How often the pointer and the freeze are looked at: both reach a worker well within 2 s."""
 RETRY_SECONDS = 10.0
 """Pause before a table that was refused is tried again while the pointer stays."""
+WARM_ROWS = 2_000
+"""Best sellers whose answers are made before a table is taken up."""
 
 _log = structlog.get_logger(__name__)
 
@@ -75,7 +77,9 @@ class TableWatch:
         self._take_up(catalog)
 
     def _load(self) -> Catalog:
-        return Catalog(self._store.read_current(), settings=self._settings)
+        catalog = Catalog(self._store.read_current(), settings=self._settings)
+        catalog.warm_up(WARM_ROWS)
+        return catalog
 
     def _take_up(self, catalog: Catalog) -> None:
         self.catalog = catalog
