@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -25,10 +25,10 @@ from serving.quote import PricedRow, Quote, frozen_quote
 from serving.rule_quote import rule_quote
 from serving.wire import PriceRequest, price_request
 
-Device = Literal["auto", "cuda", "mps", "cpu"]
+if TYPE_CHECKING:
+    from pricing_assets.core.price_search import RowChooser
 
-DEVICES: tuple[Device, ...] = ("cpu",)
-"""Devices with an optimizer, fastest first; ``auto`` takes the first."""
+Device = Literal["auto", "cuda", "mps", "cpu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +150,39 @@ class DynamicPricingEngine:
 
 
 class BatchPriceOptimizer:
-    """Prices for a whole catalogue at once, on the fastest device that has an optimizer."""
+    """Prices for a whole catalogue at once, on a device of this machine.
+
+    ``auto`` takes CUDA, then MPS, then the CPU. All give the same prices: the search on a device
+    is ``core.price_table_torch``, on the CPU NumPy's reference.
+
+    >>> import pandas as pd
+    >>> from pricing_assets.core.settings import PricingSettings
+    >>> catalogue = pd.DataFrame(
+    ...     {
+    ...         "product_id": ["A", "B"],
+    ...         "current_price": [10.0, 20.0],
+    ...         "reference_units": [100.0, 50.0],
+    ...         "unit_cost": [6.0, 15.0],
+    ...         "elasticity_mean": [-3.0, -4.5],
+    ...         "elasticity_sd": [0.1, 0.1],
+    ...     }
+    ... )
+    >>> optimizer = BatchPriceOptimizer(device="cpu", settings=PricingSettings())
+    >>> priced = optimizer.optimize(catalogue, objective="profit")
+    >>> priced[["product_id", "recommended_price", "decision"]].to_dict("records")
+    [{'product_id': 'A', 'recommended_price': 8.99, 'decision': 'change'}, \
+{'product_id': 'B', 'recommended_price': 19.29, 'decision': 'change'}]
+
+    Raises:
+        InvalidSettingError: the machine has no such device.
+    """
 
     def __init__(self, device: Device = "auto", *, settings: PricingSettings | None = None) -> None:
-        if device not in ("auto", *DEVICES):
-            raise InvalidSettingError(
-                f"device is '{device}'; this version prices on: auto, {', '.join(DEVICES)}"
-            )
-        self.device: Device = DEVICES[0] if device == "auto" else device
+        self.device: Device = device
+        if device != "cpu":
+            from pricing_assets.core.price_table_torch import pick_device
+
+            self.device = pick_device(device).type
         self._settings = settings
 
     def optimize(self, catalog_frame: Any, objective: Objective | None = None) -> Any:
@@ -187,8 +212,16 @@ class BatchPriceOptimizer:
         if objective is not None:
             settings = settings.model_copy(update={"objective": objective})
         if isinstance(catalog_frame, pa.Table):
-            return price_catalogue(catalog_frame, settings=settings)
-        return price_frame(catalog_frame, settings=settings)
+            return price_catalogue(catalog_frame, settings=settings, chooser=self._chooser())
+        return price_frame(catalog_frame, settings=settings, chooser=self._chooser())
+
+    def _chooser(self) -> RowChooser | None:
+        """The search on the device; None is the reference."""
+        if self.device == "cpu":
+            return None
+        from pricing_assets.core.price_table_torch import torch_chooser
+
+        return torch_chooser(self.device)
 
 
 def _number(value: float | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from pricing_assets import engine as engine_module
 from pricing_assets.core.errors import (
     InputError,
     InvalidSettingError,
@@ -18,6 +20,7 @@ from pricing_assets.core.errors import (
     NotPublishedError,
     UnknownProductError,
 )
+from pricing_assets.core.price_table_torch import available_devices
 from pricing_assets.core.settings import PricingSettings
 from pricing_assets.engine import BatchPriceOptimizer, DynamicPricingEngine
 from serving.home import Home
@@ -142,5 +145,33 @@ def test_a_catalogue_s_mistakes_are_named() -> None:
     with pytest.raises(MissingCostError):
         optimizer.optimize(costless, objective="profit")
     assert optimizer.optimize(costless, objective="revenue")["recommended_price"].notna().all()
-    with pytest.raises(InvalidSettingError, match="auto, cpu"):
-        BatchPriceOptimizer(device="cuda")
+    missing = next(name for name in ("cuda", "mps") if name not in available_devices())
+    with pytest.raises(InvalidSettingError, match=f"'{missing}' is not on this machine"):
+        BatchPriceOptimizer(device=missing)
+
+
+def test_the_example_of_the_optimizer_runs() -> None:
+    found = doctest.testmod(engine_module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+def test_bad_rows_are_held_with_a_reason_and_an_empty_frame_stays_empty() -> None:
+    frame = pd.concat([catalogue()] * 2, ignore_index=True)
+    frame["product_id"] = list("ABCDEF")
+    frame["unit_cost"] = [-1.0, np.inf, 6.0, 25.0, 15.0, 12.0]
+    frame.loc[2, "current_price"] = np.nan
+    frame.loc[4, "elasticity_mean"] = np.nan
+    frame.loc[5, "reference_units"] = np.inf
+    priced = BatchPriceOptimizer(device="cpu", settings=PricingSettings()).optimize(frame)
+    reasons = list(priced["reasons"])
+    expected = ["invalid_cost", "invalid_cost", "invalid_current_price", "floor_above_ceiling"]
+    expected += ["no_demand_curve", "no_demand_curve"]
+    assert all(code in reason for code, reason in zip(expected, reasons, strict=True))
+    assert np.isnan(priced["recommended_price"][2])
+    held = [0, 1, 4, 5]
+    assert (priced["recommended_price"][held] == frame["current_price"][held]).all()
+    assert priced["recommended_price"][3] >= 25.0 / 0.85
+    optimizer = BatchPriceOptimizer(device="cpu", settings=PricingSettings())
+    assert len(optimizer.optimize(catalogue()[:0])) == 0
+    assert len(optimizer.optimize(catalogue()[:1])) == 1

@@ -12,31 +12,39 @@ import pandas as pd
 import pyarrow as pa
 
 from pricing_assets.core.errors import MissingColumnError
+from pricing_assets.core.price_search import RowChooser
 from pricing_assets.core.price_table import build_price_table
 from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS, PRICE_RAIL_COLUMNS
 
 
-def price_catalogue(catalogue: pa.Table, *, settings: PricingSettings) -> pa.Table:
+def price_catalogue(
+    catalogue: pa.Table, *, settings: PricingSettings, chooser: RowChooser | None = None
+) -> pa.Table:
     """The price table of a catalogue in Arrow; columns and errors as in ``price_frame``."""
-    priced = price_frame(catalogue.to_pandas(), settings=settings)
+    priced = price_frame(catalogue.to_pandas(), settings=settings, chooser=chooser)
     return pa.Table.from_pandas(priced, preserve_index=False)
 
 
-def price_frame(frame: pd.DataFrame, *, settings: PricingSettings) -> pd.DataFrame:
+def price_frame(
+    frame: pd.DataFrame, *, settings: PricingSettings, chooser: RowChooser | None = None
+) -> pd.DataFrame:
     """The price table of a catalogue, one row a product and store, in the catalogue's order.
 
     Args:
         frame: product_id, current_price, reference_units, and what else is known; see
             ``pricing_assets.engine.BatchPriceOptimizer.optimize``.
         settings: objective, horizon, guard rails, risk and prior.
+        chooser: the search on another device; NumPy where None.
 
     Raises:
         MissingColumnError: a required column is absent.
         MissingCostError: the objective is profit and no product has a unit cost.
     """
     full = complete_catalogue(frame.reset_index(drop=True), settings=settings)
-    table = build_price_table(full[list(DEMAND_CURVE_COLUMNS)], panel_facts=full, settings=settings)
+    table = build_price_table(
+        full[list(DEMAND_CURVE_COLUMNS)], panel_facts=full, settings=settings, chooser=chooser
+    )
     return table.drop(columns=list(PRICE_RAIL_COLUMNS))
 
 
