@@ -122,7 +122,7 @@ def measure(*, products: int, stock_share: float, rounds: int) -> EngineResult:
         "scipy": lambda: _by_scipy(few),
         "numpy": lambda: solve_reference(some, LIMITS),
         "compiled_1": lambda: solve_packed(packed, LIMITS, threads=1),
-        "compiled": lambda: solve_packed(packed, LIMITS),
+        "compiled": lambda: solve_packed(packed, LIMITS, threads=_cores()),
         "copy": lambda: np.copyto(copied, whole),
     }
     sizes = {"scipy": len(few), "numpy": len(some), "copy": products}
@@ -150,6 +150,10 @@ def measure(*, products: int, stock_share: float, rounds: int) -> EngineResult:
         objective_gap=gap,
         first_call_seconds=first_call,
     )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def _against_reference(problem: PriceProblem) -> tuple[float, float]:
@@ -212,7 +216,7 @@ def table(results: list[EngineResult]) -> str:
     """The results as text."""
     lines = [
         f"price engine: {GRID} candidates, profit, posterior, guard rails and endings, "
-        f"{len(os.sched_getaffinity(0))} cores; products a second",
+        f"{_cores()} cores; products a second",
         f"{'stock':>6} {'scipy':>9} {'numpy':>11} {'1 thread':>12} {'all':>12} {'/scipy':>8} "
         f"{'/numpy':>7} {'differ':>9} {'gap':>8} {'first s':>8}",
     ]

@@ -17,7 +17,6 @@ Compilation takes some ten seconds once in a machine's life: the result is kept 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -32,28 +31,23 @@ from pricing_assets.core.compiled_math import (
     MATH,
     SINGLE,
     exp32,
-    exp64,
     growth,
     inline,
     log32,
     log64,
     normal,
     price32,
-    quantile,
     step32,
     step64,
 )
 from pricing_assets.core.price_kernel import GRID, ROUNDING, PriceProblem, PriceSolution, RiskLimits
+from pricing_assets.core.price_kernel_stock import ENDLESS, stock_sales, weigh_stock, worse_in_stock
 
 Singles = NDArray[np.float32]
 
 LARGEST_MINOR = 1 << 24
 """Prices in minor units above this are not exact in float32; the reference prices such rows."""
 BLOCK = 1024
-_ENDLESS = np.float32(3e38)
-FEW = 8
-"""Allowed prices left of a finite stock that are compared at once, the base among them."""
-_MIDPOINTS = (np.arange(16) + 0.5) / 16
 _log = logging.getLogger(__name__)
 
 
@@ -97,7 +91,7 @@ def pack(problem: PriceProblem) -> PackedProblem:
         "curvature": curves.curvature,
         "slope": problem.worth.slope,
         "intercept": problem.worth.intercept * scale,
-        "available": np.minimum(problem.available, _ENDLESS),
+        "available": np.minimum(problem.available, ENDLESS),
         "first": problem.first,
         "spacing": problem.spacing,
         "last": problem.count - 1,
@@ -106,8 +100,8 @@ def pack(problem: PriceProblem) -> PackedProblem:
     return PackedProblem(**{n: np.ascontiguousarray(v, np.float32) for n, v in columns.items()})
 
 
-def solve_packed(packed: PackedProblem, limits: RiskLimits, *, threads: int = 0) -> PriceSolution:
-    """Prices of packed products; ``threads`` 0 takes every processor that this process may use."""
+def solve_packed(packed: PackedProblem, limits: RiskLimits, *, threads: int = 1) -> PriceSolution:
+    """Prices of packed products, on so many threads."""
     n = len(packed)
     found = PriceSolution(
         price=np.empty(n, np.int32),
@@ -126,7 +120,7 @@ def solve_packed(packed: PackedProblem, limits: RiskLimits, *, threads: int = 0)
     def part(start: int, stop: int) -> None:
         _solve(packed.columns, out, start, stop, rule)
 
-    count = threads or len(os.sched_getaffinity(0))
+    count = max(threads, 1)
     size = max(BLOCK, -(-n // (count * 4)))
     edges = [(start, min(start + size, n)) for start in range(0, n, size)]
     if count == 1 or len(edges) < 2:
@@ -262,94 +256,6 @@ def _weigh(columns: Any, price: Any, facts: Any) -> None:
         facts[3][i] = SINGLE(normal(x if valid else certain))
 
 
-@njit(nogil=True, **MATH)
-def _sales(columns: Any, j: int, prices: Any, sales: Any, values: Any) -> None:
-    """E min(D, A) and V of product j at some prices in minor units."""
-    ref, units, cv, mean, sd, lam, slope, cut, available, _, _, _, _ = columns
-    r, m, l = np.float64(ref[j]), np.float64(mean[j]), np.float64(lam[j])  # noqa: E741
-    s2 = np.float64(sd[j]) * sd[j]
-    level = np.log1p(np.float64(cv[j]) * cv[j])
-    stock = np.float64(available[j])
-    scale, slope_, cut_ = np.float64(units[j]), np.float64(slope[j]), np.float64(cut[j])
-    for k in range(prices.shape[0]):
-        z, grown = growth(prices[k], r, m, s2, l)
-        demand = max(scale * grown, 1e-12)
-        spread = np.sqrt(max(s2 * z * z + level + log64(1.0 + 1.0 / demand), 1e-12))
-        distance = log64(max(stock, 1e-12) / demand) / spread
-        sold = demand * normal(distance - spread / 2) + stock * normal(-distance - spread / 2)
-        sales[k] = sold
-        values[k] = (slope_ * prices[k] - cut_) * sold
-
-
-@njit(nogil=True, **MATH)
-def _worse_in_stock(columns: Any, j: int, price: Any) -> Any:
-    """P(worse) of ``expected_sales.probability_worse`` under a finite stock."""
-    ref, units, cv, mean, sd, lam, slope, cut, available, _, _, _, base = columns
-    b = np.float64(base[j])
-    high, low = max(price, b), min(price, b)
-    top = np.float64(slope[j]) * high - cut[j]
-    bottom = np.float64(slope[j]) * low - cut[j]
-    together = 0.0
-    if bottom > 0 and high > low:
-        z_high, _ = step64(log64(high / ref[j]), np.float64(lam[j]))
-        z_low, _ = step64(log64(low / ref[j]), np.float64(lam[j]))
-        m, s = np.float64(mean[j]), max(np.float64(sd[j]), 1e-12)
-        together = normal((log64(bottom / top) / (z_high - z_low) - m) / s)
-        if bottom < top:
-            sigma = np.sqrt(max(np.log1p(np.float64(cv[j]) * cv[j]), 1e-12))
-            limit = max(bottom / top * available[j] / max(np.float64(units[j]), 1e-12), 1e-12)
-            room, total = log64(limit), 0.0
-            for k in range(16):
-                e = m + s * quantile(together * _MIDPOINTS[k])
-                total += normal((room - e * z_high) / sigma + sigma / 2)
-            together *= total / 16
-    return together if price > b else 1.0 - together
-
-
-@njit(nogil=True, **MATH)
-def _best_in_stock(columns: Any, j: int, room: Any) -> Any:
-    """The allowed price of product j with the largest V under its stock; see the reference.
-
-    ``room`` is (4, GRID): prices, sales, values, lattice positions. The first two values of the
-    last round are those of the best price and of the base.
-    """
-    low, spacing = np.float64(columns[9][j]), np.float64(columns[10][j])
-    last, base = np.float64(columns[11][j]), np.float64(columns[12][j])
-    prices, sales, values, places = room[0], room[1], room[2], room[3]
-    rise = log64((low + spacing * last) / low) / (GRID - 1)
-    for k in range(GRID):
-        prices[k] = low * exp64(rise * k)
-    _sales(columns, j, prices, sales, values)
-    at = np.argmax(values)
-    least = max(np.floor((prices[max(at - 1, 0)] - low) / spacing), 0.0)
-    most = min(np.ceil((prices[min(at + 1, GRID - 1)] - low) / spacing), last)
-    while most - least > FEW - 2:
-        for k in range(GRID):
-            places[k] = np.floor(least + (most - least) * k / (GRID - 1))
-            prices[k] = low + spacing * places[k]
-        _sales(columns, j, prices, sales, values)
-        at = np.argmax(values)
-        least, most = places[max(at - 1, 0)], places[min(at + 1, GRID - 1)]
-    for k in range(FEW):
-        prices[k] = low + spacing * min(least + k - 1, most)
-    prices[0] = base
-    _sales(columns, j, prices[:FEW], sales[:FEW], values[:FEW])
-    return 1 + np.argmax(values[1:FEW])
-
-
-@njit(nogil=True, **MATH)
-def _weigh_stock(columns: Any, best: Any, facts: Any, room: Any) -> None:
-    """``_refine`` and ``_weigh`` for the products of a block whose stock is finite."""
-    for i in range(best.shape[0]):
-        if columns[8][i] < _ENDLESS:
-            at = _best_in_stock(columns, i, room)
-            price, held = room[0, at], room[2, 0]
-            best[i] = SINGLE(price)
-            facts[0][i], facts[1][i] = SINGLE(room[1, at]), SINGLE(room[1, 0])
-            facts[2][i] = SINGLE((room[2, at] - held) / max(abs(held), 1e-30))
-            facts[3][i] = SINGLE(_worse_in_stock(columns, i, price))
-
-
 @inline
 def _odds(columns: Any, j: int, price: Any, base_worth: Any, base_step: Any) -> Any:
     """Normal argument of P(worse) at a price, stock left out; base and price worth above 0."""
@@ -383,8 +289,8 @@ def _safe_step(columns: Any, j: int, best: Any, rule: Any, room: Any) -> Any:
     prices, sales, values = room[0, :2], room[1, :2], room[2, :2]
     prices[0], prices[1] = base, low + spacing * (start + up * safe)
     _values(columns, j, room)
-    if columns[8][j] < _ENDLESS:
-        worse = _worse_in_stock(columns, j, prices[1])
+    if columns[8][j] < ENDLESS:
+        worse = worse_in_stock(columns, j, prices[1])
     else:
         worse = normal(_odds(columns, j, prices[1], worth, step))
     gain = values[1] - values[0]
@@ -397,8 +303,8 @@ def _safe_step(columns: Any, j: int, best: Any, rule: Any, room: Any) -> Any:
 def _values(columns: Any, j: int, room: Any) -> None:
     """Sales and V of product j at the first two prices of ``room``, stock finite or not."""
     prices, sales, values = room[0, :2], room[1, :2], room[2, :2]
-    if columns[8][j] < _ENDLESS:
-        _sales(columns, j, prices, sales, values)
+    if columns[8][j] < ENDLESS:
+        stock_sales(columns, j, prices, sales, values)
         return
     ref, units, _, mean, sd, lam, slope, cut, _, _, _, _, _ = columns
     for k in range(2):
@@ -455,7 +361,7 @@ def _solve(columns: Any, out: Any, start: int, stop: int, rule: Any) -> None:
         _coarse(part, first, width)
         _refine(part, first, width, best)
         _weigh(part, best, facts)
-        _weigh_stock(part, best, facts, room)
+        weigh_stock(part, best, facts, room)
         _decide(part, result, best, facts, rule, room)
 
 
