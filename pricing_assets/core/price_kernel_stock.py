@@ -1,8 +1,8 @@
 """The compiled search's part for products whose stock is finite.
 
-Belongs here: expected sales under a stock and their risk, compiled; the equations are
-``core.expected_sales``. ``core.price_kernel_cpu`` calls it, and is kept on disk compiled: touch that
-module when this one changes.
+Belongs here: expected sales under a stock and their risk, compiled; ``core.expected_sales`` has the
+equations. ``core.price_kernel_cpu`` calls it and is kept on disk compiled: touch that module when
+this one changes.
 """
 
 from __future__ import annotations
