@@ -93,7 +93,8 @@ def measure(
     chosen = _spread(shard_names(max(1, products // shard_rows)), at_most=at_most)
     rows = min(products, shard_rows)
     store, settings, started = ShardStore(folder), PricingSettings(), time.perf_counter()
-    done, alone = [], []
+    done: list[_Shard] = []
+    alone: list[float] = []
     for number, name in chosen:
         part = catalogue_shard(rows, first=number * rows, seed=1, substitutes=substitutes)
         if not alone:

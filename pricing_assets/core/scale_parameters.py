@@ -60,10 +60,10 @@ class SparkParameters(Parameters):
         "2g", pattern=r"^\d+[mg]$", description="Memory of the driver and of each executor's JVM."
     )
     rows_per_partition: int = Field(
-        1_000_000,
+        250_000,
         ge=1_000,
         le=50_000_000,
-        description="Rows priced at once by a task; about 1 KB of memory each.",
+        description="Rows priced at once by a task; about 3 KB of memory each.",
     )
     options: dict[str, str] = Field(
         default_factory=dict,
