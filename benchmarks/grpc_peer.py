@@ -1,7 +1,7 @@
 """The gRPC peer: grpc.aio and redis.asyncio on the same messages.
 
-``python -m benchmarks.grpc_peer PORT``; PEER_REDIS_URL names the Redis. The rows are those of
-``fastapi_peer``.
+``python -m benchmarks.grpc_peer PORT``; PEER_REDIS_URL names the Redis, and without one every
+answer is the same message: what grpc.aio costs by itself. The rows are those of ``fastapi_peer``.
 """
 
 from __future__ import annotations
@@ -38,9 +38,20 @@ class Peer(pricing_pb2_grpc.PricingServiceServicer):
         return pricing_pb2.Price(**known, source="redis", quote_id=uuid.uuid4().hex)
 
 
+class Constant(pricing_pb2_grpc.PricingServiceServicer):
+    """Answers the same to all."""
+
+    async def GetPrice(
+        self, request: pricing_pb2.PriceRequest, context: grpc.aio.ServicerContext
+    ) -> pricing_pb2.Price:
+        """A price of nothing."""
+        return pricing_pb2.Price(product_id=request.product_id, recommended_price=1.0)
+
+
 async def _serve(port: int) -> None:
     server = grpc.aio.server()
-    pricing_pb2_grpc.add_PricingServiceServicer_to_server(Peer(), server)
+    answers = Peer() if os.environ.get("PEER_REDIS_URL") else Constant()
+    pricing_pb2_grpc.add_PricingServiceServicer_to_server(answers, server)
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     await server.wait_for_termination()

@@ -37,7 +37,8 @@ CALLERS = 64
 ROUNDS = 3
 SECONDS = 4.0
 PEER = "grpc.aio + redis.asyncio"
-ADDRESSES = {OURS: 50791, PEER: 50792}
+CONSTANT = "grpc.aio, constant answer"
+ADDRESSES = {OURS: 50791, PEER: 50792, CONSTANT: 50793}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ def main() -> None:
         home = publish_for_both(folder / "home", redis)
         servers = {
             OURS: stack.enter_context(pricing_service(home, redis)),
-            PEER: stack.enter_context(_peer(redis)),
+            PEER: stack.enter_context(_peer(PEER, redis)),
+            CONSTANT: stack.enter_context(_peer(CONSTANT, "")),
         }
         os.sched_setaffinity(0, {LOAD_CORE})
         seen: dict[str, list[Calls]] = {server: [] for server in servers}
@@ -107,8 +109,8 @@ async def _call(port: int) -> list[float]:
 
 
 @contextmanager
-def _peer(redis_url: str) -> Iterator[Server]:
-    port = ADDRESSES[PEER]
+def _peer(name: str, redis_url: str) -> Iterator[Server]:
+    port = ADDRESSES[name]
     command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "benchmarks.grpc_peer"]
     process = subprocess.Popen(
         [*command, str(port)], env={**os.environ, "PEER_REDIS_URL": redis_url}

@@ -230,16 +230,17 @@ class Desk:
         await self._records.admit()
         catalog, started = self._loaded(), time.perf_counter()
         turn_ends = started + TURN_SECONDS
-        online = await self._batch_online(catalog, items)
+        online, plain = await self._batch_online(catalog, items), self._is_plain_time(catalog)
         entries: list[tuple[Prepared | Answer, str]] = []
         for position, item in enumerate(items):
-            found = self._plain(catalog, item)
+            alone = plain and type(item) is dict and len(item) == 1
+            found = self._alone(catalog, item) if alone else None
             if found is not None:
                 entries.append((found, self._issue(found, None)))
             else:
                 added = online.get(position) if online else None
                 entries.append(await self._item(catalog, item, added))
-            if time.perf_counter() > turn_ends:
+            if position % LOOK_EVERY == 0 and time.perf_counter() > turn_ends:
                 await asyncio.sleep(0)
                 turn_ends = time.perf_counter() + TURN_SECONDS
         batch = _Batch(entries, _encoded(entries))
@@ -295,12 +296,18 @@ class Desk:
 
     def _plain(self, catalog: Catalog, value: Any) -> Prepared | None:
         """The published price, where ``value`` names a product and nothing else."""
-        if type(value) is not dict or len(value) != 1:
+        if type(value) is not dict or len(value) != 1 or not self._is_plain_time(catalog):
             return None
+        return self._alone(catalog, value)
+
+    def _is_plain_time(self, catalog: Catalog) -> bool:
+        """Published prices stand as they are: the table is valid, and nothing is news to it."""
+        return not self._expired(catalog) and self._online.is_silent(catalog)
+
+    def _alone(self, catalog: Catalog, value: dict[str, Any]) -> Prepared | None:
+        """The published price, where the one field of ``value`` names a known product."""
         product = value.get("product_id")
-        if type(product) is not str or self._expired(catalog):
-            return None
-        if not self._online.is_silent(catalog):
+        if type(product) is not str:
             return None
         return self._ladder.plain(catalog, self._tables.freeze, product)
 
