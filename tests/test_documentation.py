@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/methods.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/methods.md", "docs/scale.md")
 
 
 @pytest.fixture(scope="module")
