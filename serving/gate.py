@@ -11,11 +11,10 @@ import hmac
 import ipaddress
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import asdict, replace
+from functools import lru_cache, partial
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 import structlog
 
@@ -24,6 +23,7 @@ from pricing_assets.core.serving_parameters import ServingParameters
 from serving import tallies
 from serving.admission import Admission
 from serving.desk import Desk
+from serving.pages import Asked, DataRoute, Pages
 from serving.patience import within
 from serving.replies import (
     Application,
@@ -38,10 +38,9 @@ from serving.replies import (
 )
 from serving.wire import decode_json, encode_json, price_items, price_request
 
-PAGE = Path(__file__).parent / "playground" / "index.html"
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-OPEN_PATHS = frozenset({"/", "/livez", "/readyz"})
-"""Paths that need no token: the page holds no data, and probes carry none."""
+OPEN_PATHS = frozenset({"/livez", "/readyz"})
+"""Paths that need no token, as probes carry none; the files of the pages are open too."""
 BENTOML_PATHS = frozenset({"/docs.json", "/schema.json", "/metrics", "/healthz"})
 BATCH_PATH = "/get_prices"
 EXPLAIN_PATH = "/explain/"
@@ -49,11 +48,6 @@ MAX_SUGGESTIONS = 20
 MAX_QUERY = 1000
 
 _log = structlog.get_logger(__name__)
-
-_PAGE_POLICY = (
-    b"default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 
 class Gate:
@@ -67,6 +61,7 @@ class Gate:
         *,
         token: str | None,
         parameters: ServingParameters,
+        pages: Pages | None = None,
     ) -> None:
         self._inner = inner
         self._desk = desk
@@ -74,13 +69,14 @@ class Gate:
         self._max_body = parameters.max_body_bytes
         self._timeout = parameters.request_timeout_seconds
         self._admission = admission
+        self._pages = pages or Pages()
+        self._open = OPEN_PATHS | self._pages.addresses
         self._posts: dict[str, Callable[[bytes], Coroutine[Any, Any, bytes]]] = {
             "/get_price": self._get_price,
             "/get_prices": self._get_prices,
             "/demand_curve": self._demand_curve,
         }
         self._gets = {
-            "/": self._page,
             "/livez": self._livez,
             "/readyz": self._readyz,
             "/products": self._products,
@@ -110,6 +106,13 @@ class Gate:
         if path in self._posts:
             _check_method(method, "POST")
             return await self._timed(path, scope, receive)
+        if path in self._pages.addresses:
+            _check_method(method, "GET")
+            return self._pages.reply(path, partial(_header, scope))
+        if path in self._pages.data:
+            route = self._pages.data[path]
+            _check_method(method, route.method)
+            return await self._page_data(route, scope, receive)
         if path in self._gets:
             _check_method(method, "GET")
             return self._gets[path](scope)
@@ -131,6 +134,17 @@ class Gate:
             return await self._replied(path[1:], self._posts[path](body))
         finally:
             self._admission.leave(batch=batch)
+
+    async def _page_data(self, route: DataRoute, scope: Scope, receive: Receive) -> Reply:
+        """The data that a page asks for, within the limits of this worker."""
+        self._enter(batch=route.heavy)
+        try:
+            body = await self._body(scope, receive) if route.method == "POST" else b""
+            asked = Asked(_query(scope), body, partial(_header, scope))
+            reply = await self._replied(scope["path"][1:], route.answer(asked))
+            return replace(reply, content_type=route.content_type)
+        finally:
+            self._admission.leave(batch=route.heavy)
 
     async def _explained(self, quote_id: str) -> Reply:
         """The explanation of a quote, which reads files: it comes in like a batch."""
@@ -173,10 +187,6 @@ class Gate:
     async def _explain(self, quote_id: str) -> bytes:
         return encode_json(await self._desk.explain(quote_id))
 
-    def _page(self, _: Scope) -> Reply:
-        policy = ((b"content-security-policy", _PAGE_POLICY),)
-        return Reply(200, PAGE.read_bytes(), b"text/html; charset=utf-8", policy)
-
     def _livez(self, _: Scope) -> Reply:
         return Reply(200, b'{"alive":true}')
 
@@ -185,17 +195,15 @@ class Gate:
         return Reply(200 if readiness.ready else 503, encode_json(asdict(readiness)))
 
     def _products(self, scope: Scope) -> Reply:
-        query = parse_qs(scope["query_string"][:MAX_QUERY].decode("latin-1"))
-        wanted = query.get("q", [""])[0]
         try:
-            found = self._desk.products(wanted, limit=MAX_SUGGESTIONS)
+            found = self._desk.products(_query(scope).get("q", ""), limit=MAX_SUGGESTIONS)
         except NotPublishedError as failure:
             raise Refused(503, str(failure)) from None
         return Reply(200, encode_json({"products": found}))
 
     def _check_caller(self, scope: Scope) -> None:
         """Token where one is set; else loopback only, by address and by Host."""
-        if scope["path"] in OPEN_PATHS:
+        if scope["path"] in self._open:
             return
         if self._token is not None:
             given = _header(scope, b"authorization")
@@ -237,6 +245,10 @@ class Gate:
 def _check_method(method: str, allowed: str) -> None:
     if method != allowed and not (method == "HEAD" and allowed == "GET"):
         raise Refused(405, f"use {allowed} here, not {method[:20]}")
+
+
+def _query(scope: Scope) -> dict[str, str]:
+    return dict(parse_qsl(scope["query_string"][:MAX_QUERY].decode("latin-1")))
 
 
 def _header(scope: Scope, name: bytes) -> bytes:

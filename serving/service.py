@@ -25,6 +25,8 @@ from serving.grpc_server import GrpcServer
 from serving.home import Home, load_settings, read_environment
 from serving.logs import configure_logs
 from serving.metrics import with_hit_ratio
+from serving.page_routes import page_routes
+from serving.pages import Pages
 from serving.replies import Application
 from serving.tracing import bentoml_tracing, traced
 from serving.typed_api import (
@@ -75,12 +77,14 @@ class GatedService(bentoml.Service):
         parameters = settings.serving
         configure_logs(parameters.log_format)
         token = environment.api_token.get_secret_value() if environment.api_token else None
-        desk = Desk.of_home(Home.at(), settings=settings, redis_url=environment.redis_url)
+        home = Home.at()
+        desk = Desk.of_home(home, settings=settings, redis_url=environment.redis_url)
         admission = Admission.of_worker(parameters)
         self.inner.desk = desk
         self.inner.grpc_server = GrpcServer(desk, admission, token=token, parameters=parameters)
         inner = super().to_asgi(is_main=is_main)
-        gate = Gate(inner, desk, admission, token=token, parameters=parameters)
+        pages = Pages(page_routes(desk, home))
+        gate = Gate(inner, desk, admission, token=token, parameters=parameters, pages=pages)
         return traced(gate) if parameters.tracing_endpoint else gate
 
 

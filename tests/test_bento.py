@@ -56,7 +56,8 @@ def writer() -> ModuleType:
 def test_it_holds_the_service_and_nothing_else(bento: Path) -> None:
     source = bento / "src"
     found = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
-    assert {"serving/service.py", "serving/playground/index.html"} <= found
+    pages = {"shell.html", "playground.html", "playground.js", "vendor/uPlot.esm.js"}
+    assert {"serving/service.py", *(f"serving/playground/{name}" for name in pages)} <= found
     assert "pricing_assets/core/demand.py" in found
     strange = {name for name in found if not name.startswith(("serving/", "pricing_assets/"))}
     assert strange == {"LICENSE", "bentofile.yaml"}

@@ -1,0 +1,18 @@
+"""The data of the pages, by address.
+
+Belongs here: which route is answered by whom, and what its query must hold. How a page's question
+becomes an answer is in ``playground_data`` and ``health``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from serving.desk import Desk
+from serving.home import Home
+from serving.pages import DataRoute
+
+
+def page_routes(desk: Desk, home: Home) -> Mapping[str, DataRoute]:
+    """The routes of every page over one worker's desk and home."""
+    return {}
