@@ -17,6 +17,7 @@ from pricing_assets.core.errors import InvalidSettingError
 from pricing_assets.core.price_parameters import Objective
 from pricing_assets.core.settings import PricingSettings
 from serving.catalog import Catalog
+from serving.decision_log import ApprovalsReader, DecisionLog
 from serving.home import Home, load_settings
 from serving.live_demand import LiveDemand
 from serving.live_quote import quote
@@ -54,6 +55,7 @@ class DynamicPricingEngine:
     def __init__(self, store: PriceStore, *, settings: PricingSettings) -> None:
         self._store = store
         self._settings = settings
+        self._approvals = ApprovalsReader(DecisionLog(store.root), settings.serving)
         self._catalog = Catalog(store.read_current(), settings=settings)
 
     @classmethod
@@ -134,6 +136,9 @@ class DynamicPricingEngine:
             return frozen_quote(request.product_id, row, context, currency=currency)
         if found is None or row is None or not row.has_price:
             return rule_quote(request.product_id, context, settings=catalog.settings)
+        held = self._approvals.read().held_quote(row, context)
+        if held is not None:
+            return held
         if demand_forecast is not None:
             row = _with_forecast(row, demand_forecast, at=request.current_price)
         answer = quote(row, context, settings=catalog.settings)

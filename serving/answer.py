@@ -19,6 +19,9 @@ from serving.quote import Quote, in_minor
 
 Answer = dict[str, Any]
 
+UNRAILED = ("frozen", "held")
+"""Rungs that keep the price in force, which is no choice of ours."""
+
 _NUMBERS = ("recommended_price", "confidence", "price_floor", "price_ceiling", "expected_units")
 _BEFORE_ID, _AFTER_ID = b',"quote_id":"', b'"}'
 
@@ -88,14 +91,14 @@ def prepared(
 ) -> Prepared:
     """``found`` made ready; ``current_price`` is the product's, where one is published.
 
-    A frozen price is no choice of ours and has no guard rails but itself.
+    A price that is kept has no guard rails but itself.
 
     Raises:
         ValueError: a number of the answer is not finite.
     """
     change = None if current_price is None else abs(found.recommended_price / current_price - 1)
     exponent = currency_exponent(found.currency)
-    frozen = found.source == "frozen"
+    frozen = found.source in UNRAILED
     minor = max(in_minor(found.recommended_price, exponent), int(frozen))
     return Prepared(
         quote=found,

@@ -7,6 +7,7 @@ Belongs here: one verified table as columns and an index, built once a version. 
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from pricing_assets.core.errors import GuardRailError
 from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.tables import PRICE_RAIL_COLUMNS
 from serving.answer import Prepared, noted, prepared
+from serving.approvals import NOT_REQUIRED, Approvals
 from serving.live_demand import CurveRow
 from serving.published_table import Manifest, PublishedTable
 from serving.quote import PricedRow, Quote, published_quote
@@ -63,6 +65,7 @@ class Catalog:
     def __init__(self, table: PublishedTable, *, settings: PricingSettings) -> None:
         self.manifest: Manifest = table.manifest
         self.settings = table.manifest.settings_or(settings)
+        self.approvals = NOT_REQUIRED
         self.data_end = (self.manifest.data_until or self.manifest.valid_from).timestamp()
         self._texts = {name: table.prices[name].to_pylist() for name in _PRICE_TEXTS}
         self._numbers = {name: _floats(table.prices, name) for name in _PRICE_NUMBERS}
@@ -76,6 +79,12 @@ class Catalog:
         self._of_product = self._group_by_product()
         self.row = lru_cache(maxsize=ROWS_KEPT)(self._row)
         self.published = lru_cache(maxsize=ROWS_KEPT)(self._published)
+
+    def under(self, approvals: Approvals) -> Catalog:
+        """This table under other approvals; the rows and answers kept ready are shared."""
+        other = copy.copy(self)
+        other.approvals = approvals
+        return other
 
     @property
     def version(self) -> str:

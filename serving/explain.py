@@ -30,6 +30,7 @@ from pricing_assets.core.settings import PricingSettings
 from serving.audit_reader import FoundQuote, find_quote
 from serving.catalog import Catalog, Found
 from serving.context import Context
+from serving.decision_log import DecisionLog
 from serving.live_demand import LiveDemand
 from serving.live_quote import quote
 from serving.price_store import PriceStore
@@ -92,6 +93,7 @@ class Explainer:
         self._store = store
         self._audit = audit
         self._settings = settings
+        self._decisions = DecisionLog(store.root)
         self._tables: OrderedDict[str, Catalog] = OrderedDict()
 
     def explain(self, quote_id: str) -> dict[str, Any]:
@@ -120,6 +122,7 @@ class Explainer:
 
     def _case(self, found: FoundQuote) -> _Case:
         catalog = self._table(str(found.answer["table_version"]))
+        catalog = catalog.under(self._decisions.recorded(found.record["origin"].get("approvals")))
         request = price_request(found.request)
         added = found.context or {}
         context = replace(request.context, **added.get("used", {}))
@@ -154,6 +157,11 @@ def recomputed(
     row = match.row if match else None
     if source == "frozen":
         return frozen_quote(product, row, context, currency=catalog.manifest.currency)
+    held = catalog.approvals.held_quote(row, context)
+    if held is not None:
+        return held
+    if source == "held":
+        raise GuardRailError("the decisions on record do not hold this price")
     if source == "rule" or row is None or not row.has_price:
         markup = catalog.markup(row) if row is not None else None
         return rule_quote(product, context, settings=settings, row=row, markup=markup)
@@ -226,6 +234,7 @@ _HOW = {
     "rule": "a rule on cost, current price and rival: no published price could be used",
     "current": "the current price: no rung above could answer",
     "frozen": "the current price: the product is frozen",
+    "held": "the price that stands: the recommended one is not approved",
 }
 
 

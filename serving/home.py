@@ -36,6 +36,7 @@ class Environment(BaseSettings):
     config: str | None = None
     redis_url: str | None = None
     api_token: SecretStr | None = None
+    user_tokens: SecretStr | None = None
 
 
 def read_environment() -> Environment:

@@ -1,6 +1,7 @@
 """The fallback ladder of one worker: which price answers, and which when that one fails.
 
-A frozen product's current price comes before all. Else, for a request that brings a context: the
+A frozen product's current price comes before all, then the standing price of one whose new price is
+not approved. Else, for a request that brings a context: the
 live quote, or the same one kept for a while in this worker or in Redis; where the live one fails,
 one that was kept longer. Then the published price; then a rule on cost and rival; then the current
 price. Each answer is guarded anew and says its rung in ``source``; a table that expired longer ago
@@ -96,7 +97,7 @@ class Ladder:
 
     def plain(self, catalog: Catalog, freeze: Freeze, product_id: str) -> Prepared | None:
         """The published price of a product without context; None leaves it to ``answer``."""
-        if freeze.holds(product_id):
+        if freeze.holds(product_id) or catalog.approvals.required:
             return None
         try:
             found = catalog.published(product_id)
@@ -141,6 +142,9 @@ class Ladder:
         if found is None or not found.row.has_price:
             return self._cold_start(catalog, row, request, context)
         check_plausible(found.row, context)
+        held = catalog.approvals.held_quote(found.row, context)
+        if held is not None:
+            return catalog.prepare(noted(held, found.note), found.row)
         meaning = found.row.meaning(context)
         key = "" if meaning.is_empty else cache_key(catalog.version, found.row, meaning)
         asked = _Asked(catalog, found, context, meaning, key)

@@ -85,7 +85,7 @@ FROZEN = Gauge(
 # A labelled metric shows only once it has a child; an operator's rules need it from the start.
 for _origin in ("live", "cache", "table", "rule"):
     GUARD_RAIL_REFUSALS.labels(origin=_origin)
-for _source in ("table", "live", "cache", "rule", "current", "frozen"):
+for _source in ("table", "live", "cache", "rule", "current", "frozen", "held"):
     QUOTES.labels(source=_source)
 for _rung in ("live", "table", "rule"):
     RUNG_FAILURES.labels(rung=_rung)

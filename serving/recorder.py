@@ -93,9 +93,9 @@ def settings_version(settings: PricingSettings) -> str:
     return hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:16]
 
 
-def _versions(catalog: Catalog) -> dict[str, str]:
+def _versions(catalog: Catalog) -> dict[str, Any]:
     """Everything that a quote of this table follows from, by name."""
-    manifest = catalog.manifest
+    manifest, approvals = catalog.manifest, catalog.approvals
     return {
         "table_version": manifest.table_version,
         "content_sha256": manifest.content_sha256,
@@ -103,4 +103,5 @@ def _versions(catalog: Catalog) -> dict[str, str]:
         "data_version": manifest.data_version,
         "rules_version": manifest.rules_version,
         "settings_version": settings_version(catalog.settings),
+        **({"approvals": approvals.on_record} if approvals.required else {}),
     }

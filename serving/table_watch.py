@@ -18,6 +18,7 @@ from pricing_assets.core.errors import IntegrityError, NotPublishedError
 from pricing_assets.core.settings import PricingSettings
 from serving import metrics
 from serving.catalog import Catalog
+from serving.decision_log import ApprovalsReader, DecisionLog
 from serving.freeze import Freeze
 from serving.price_store import PointerStamp, PriceStore
 
@@ -45,6 +46,7 @@ class TableWatch:
         self._store = store
         self._settings = settings
         self._taken_up = taken_up
+        self._approvals = ApprovalsReader(DecisionLog(store.root), settings.serving)
         self._tried: PointerStamp | None = None
         self._retry_at = math.inf
         self._task: asyncio.Task[None] | None = None
@@ -62,8 +64,11 @@ class TableWatch:
                 await self._task
 
     async def refresh(self) -> None:
-        """Take up the freeze and the current table as they are now."""
+        """Take up the freeze, the approvals and the current table as they are now."""
         self.freeze = await asyncio.to_thread(self._store.frozen)
+        approvals = await asyncio.to_thread(self._approvals.read)
+        if self.catalog is not None and self.catalog.approvals is not approvals:
+            self.catalog = self.catalog.under(approvals)
         metrics.FROZEN.set(-1 if self.freeze.everything else len(self.freeze.products))
         stamp = self._store.pointer_stamp()
         if stamp is None or (stamp == self._tried and time.monotonic() < self._retry_at):
@@ -79,7 +84,7 @@ class TableWatch:
     def _load(self) -> Catalog:
         catalog = Catalog(self._store.read_current(), settings=self._settings)
         catalog.warm_up(WARM_ROWS)
-        return catalog
+        return catalog.under(self._approvals.read())
 
     def _take_up(self, catalog: Catalog) -> None:
         self.catalog = catalog

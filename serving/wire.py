@@ -107,7 +107,7 @@ class PriceAnswer(BaseModel):
     price_ceiling: float
     expected_units: float | None = Field(description="Units over the table's horizon.")
     source: str = Field(
-        description="The rung that answered: table, live, cache, rule, current or frozen."
+        description="The rung that answered: table, live, cache, rule, current, frozen or held."
     )
     reasons: list[str]
     table_version: str

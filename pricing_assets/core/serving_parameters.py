@@ -86,6 +86,24 @@ class ServingParameters(Parameters):
         ge=0,
         description="Age in seconds up to which a kept quote answers where a live one fails.",
     )
+    approval: Literal["off", "required"] = Field(
+        "off",
+        description="off serves a published price at once; required holds a changed one until two "
+        "people have proposed and approved it.",
+    )
+    approval_threshold: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the standing price by which a new one may differ and be served "
+        "without approval.",
+    )
+    user_header: str = Field(
+        "x-pricing-user",
+        pattern="^[a-z0-9-]{1,64}$",
+        description="Request header that names who acts on the price table. Without "
+        "PRICING_USER_TOKENS it is believed, so a proxy that signs people in must set it.",
+    )
 
 
 class AuditParameters(Parameters):
