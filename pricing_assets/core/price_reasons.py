@@ -1,6 +1,7 @@
 """Why this price, in words: one line a product, made of ``code: sentence`` joined by "; ".
 
-Belongs here: sentences about a price that is already chosen. Nothing here changes a number.
+Belongs here: sentences about a price that is already chosen. Nothing here changes a number. A
+million rows are worded by column (``core.row_texts``), never row by row.
 """
 
 from __future__ import annotations
@@ -9,12 +10,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pricing_assets.core.guardrails import PriceBounds
 from pricing_assets.core.price_endings import CandidatePrices
 from pricing_assets.core.price_rules import REFUSALS, Rule, sentence
 from pricing_assets.core.row_rails import PublishedRails
+from pricing_assets.core.row_texts import (
+    Case,
+    Indices,
+    Sentence,
+    code_texts,
+    decimal_texts,
+    few_texts,
+    fixed_texts,
+    joined,
+    percent_texts,
+    sentence_lines,
+    spliced,
+    whole_texts,
+)
 from pricing_assets.core.settings import PricingSettings
 
 Floats = NDArray[np.float64]
@@ -71,7 +87,7 @@ def reasons(
     inside: Flags,
     outcome: dict[str, Floats],
     settings: PricingSettings,
-) -> list[str]:
+) -> pa.StringArray:
     """One line a product, the decision first, then the rules that shaped it, then cautions.
 
     Args:
@@ -81,12 +97,9 @@ def reasons(
         outcome: expected results by column of the price table.
         settings: for the rules' figures.
     """
-    parts = [
-        _decisions(frame, rows, outcome, settings),
-        _rules(rows, settings),
-        _cautions(frame, rows, inside, outcome, noun=OBJECTIVE_NOUN[settings.objective]),
-    ]
-    return ["; ".join(part for part in row if part) for row in zip(*parts, strict=True)]
+    noun = OBJECTIVE_NOUN[settings.objective]
+    cautions = _cautions(frame, rows, inside, outcome, noun=noun)
+    return joined(_decisions(frame, rows, outcome, settings), _rules(rows, settings), *cautions)
 
 
 def rule_counts(lines: pd.Series) -> pd.DataFrame:
@@ -103,32 +116,45 @@ def rule_counts(lines: pd.Series) -> pd.DataFrame:
 
 def _decisions(
     frame: pd.DataFrame, rows: PricedRows, outcome: dict[str, Floats], settings: PricingSettings
-) -> list[str]:
-    noun = OBJECTIVE_NOUN[settings.objective]
-    mean = frame["elasticity_mean"].to_numpy(float)
-    sd = frame["elasticity_sd"].to_numpy(float)
-    stops, tests = _stops(rows, settings), tested(rows, settings)
-    goals = _goals(settings)
+) -> pa.StringArray:
+    stops = _stops(rows, settings)
+    free = ~np.logical_or.reduce([where for where, _ in stops])
+    same = rows.minor == rows.bounds.current
+    cases = [Case.at(where, text) for where, text in stops]
+    cases += _held(rows, free & same, settings=settings)
+    moved = _moved(frame, rows, outcome, settings)
+    cases.append(Case.at(free & ~same, moved))
+    return sentence_lines(len(rows.minor), cases)
+
+
+def _moved(
+    frame: pd.DataFrame, rows: PricedRows, outcome: dict[str, Floats], settings: PricingSettings
+) -> Sentence:
+    """The sentence of prices that change."""
+    noun, goals = OBJECTIVE_NOUN[settings.objective], _goals(settings)
     alone = f" {noun} by itself" if goals else ""
-    lines = []
-    for row in range(len(frame)):
-        if stops[row]:
-            lines.append(stops[row])
-        elif rows.minor[row] == rows.bounds.current[row]:
-            lines.append(_held(rows, row, noun=noun, test=bool(tests[row]), settings=settings))
-        else:
-            up = rows.minor[row] > rows.bounds.current[row]
-            shape = "inelastic" if mean[row] > -1 else "elastic"
-            lines.append(
-                f"{'raise' if up else 'cut'}: demand is {shape} ({mean[row]:.1f} ± {sd[row]:.1f}), "
-                f"so a {'higher' if up else 'lower'} price is expected to bring more {noun}{goals}"
-                f", with a {outcome['p_worse'][row]:.0%} chance of less{alone}"
-            )
-    return lines
+    mean, sd = (frame[f"elasticity_{name}"].to_numpy(float) for name in ("mean", "sd"))
+
+    def say(part: Indices) -> pa.StringArray:
+        up = (rows.minor[part] > rows.bounds.current[part]).astype(np.int64)
+        shape = (mean[part] > -1).astype(np.int64)
+        return spliced(
+            code_texts(up, ("cut: demand is ", "raise: demand is ")),
+            code_texts(shape, ("elastic (", "inelastic (")),
+            fixed_texts(mean[part]),
+            " ± ",
+            fixed_texts(sd[part]),
+            code_texts(up, ("), so a lower price", "), so a higher price")),
+            f" is expected to bring more {noun}{goals}, with a ",
+            percent_texts(outcome["p_worse"][part]),
+            f" chance of less{alone}",
+        )
+
+    return say
 
 
-def _stops(rows: PricedRows, settings: PricingSettings) -> list[str]:
-    """Why the search was not free, for each row; empty where it was."""
+def _stops(rows: PricedRows, settings: PricingSettings) -> list[tuple[Flags, str]]:
+    """Why the search was not free: which rows (n,), and the sentence; no row twice."""
     outside = Rule.CURRENT_PRICE_OUTSIDE
     conditions = [rows.bounds.refusal == rule for rule in REFUSALS]
     conditions += [rows.cost_missing, ~rows.usable, ~rows.bounds.current_inside]
@@ -138,7 +164,8 @@ def _stops(rows: PricedRows, settings: PricingSettings) -> list[str]:
         "no_demand_curve: there is no valid demand curve with a falling demand",
         f"{outside.code}: {sentence(outside, settings=settings)}",
     ]
-    return list(np.select(conditions, texts, ""))
+    first = np.select(conditions, list(range(len(texts))), len(texts))
+    return [(first == place, text) for place, text in enumerate(texts)]
 
 
 def _goals(settings: PricingSettings) -> str:
@@ -165,50 +192,72 @@ def tested(rows: PricedRows, settings: PricingSettings) -> Flags:
     return np.asarray(parameters.test_when_uncertain & worth_it & risky & held & free)
 
 
-def _held(rows: PricedRows, row: int, *, noun: str, test: bool, settings: PricingSettings) -> str:
-    limit = settings.price_table.hold_above_p_worse
-    worse, best = rows.best_p_worse[row], rows.best_price[row]
-    decimals = rows.bounds.exponent
-    if test:
-        return (
-            f"test: held, but {best:.{decimals}f} is worth an experiment: it is expected to bring "
-            f"{rows.best_gain[row]:.1%} more {noun}, with a {worse:.0%} chance of less (allowed "
-            f"{limit:.0%} without one)"
+def _held(rows: PricedRows, held: Flags, *, settings: PricingSettings) -> list[Case]:
+    """The sentences of the ``held`` rows (n,): proposed for a test, risky, small, or best."""
+    noun, limit = OBJECTIVE_NOUN[settings.objective], settings.price_table.hold_above_p_worse
+    least = settings.price_table.min_relative_uplift
+    test, rises = held & tested(rows, settings), held & (rows.best_gain > 0)
+    risky = rises & ~test & (rows.best_p_worse > limit)
+    small, best = rises & ~test & ~risky, held & ~test & ~rises
+
+    def price(part: Indices) -> pa.StringArray:
+        return decimal_texts(rows.best_price[part], decimals=rows.bounds.exponent)
+
+    def as_test(part: Indices) -> pa.StringArray:
+        return spliced(
+            "test: held, but ",
+            price(part),
+            " is worth an experiment: it is expected to bring ",
+            percent_texts(rows.best_gain[part], decimals=1),
+            f" more {noun}, with a ",
+            percent_texts(rows.best_p_worse[part]),
+            f" chance of less (allowed {limit:.0%} without one)",
         )
-    if rows.best_gain[row] > 0 and worse > limit:
-        return (
-            f"hold_risk: held, as {best:.{decimals}f} has a {worse:.0%} chance of less {noun} "
-            f"(allowed {limit:.0%}) and no other price is both safe and better"
+
+    def as_risk(part: Indices) -> pa.StringArray:
+        return spliced(
+            "hold_risk: held, as ",
+            price(part),
+            " has a ",
+            percent_texts(rows.best_p_worse[part]),
+            f" chance of less {noun} (allowed {limit:.0%}) and no other price is both safe and "
+            "better",
         )
-    if rows.best_gain[row] > 0:
-        return (
-            f"hold_small_gain: held, as no safe price is expected to add "
-            f"{settings.price_table.min_relative_uplift:.1%} of {noun}"
-        )
-    return f"hold_best: held, as no other allowed price is expected to bring more {noun}"
+
+    few = f"hold_small_gain: held, as no safe price is expected to add {least:.1%} of {noun}"
+    top = f"hold_best: held, as no other allowed price is expected to bring more {noun}"
+    return [
+        Case.at(test, as_test),
+        Case.at(risky, as_risk),
+        Case.at(small, few),
+        Case.at(best, top),
+    ]
 
 
-def _rules(rows: PricedRows, settings: PricingSettings) -> list[str]:
-    """The guard rails that the chosen price leans on, in the rules' order."""
-    text = {rule: f"{rule.code}: {sentence(rule, settings=settings)}" for rule in Rule}
-    bounds = rows.bounds
-    grid = rows.found.prices[:, 1:]
+def _rules(rows: PricedRows, settings: PricingSettings) -> pa.StringArray:
+    """The guard rails that the chosen price leans on, in the rules' order; null for none."""
+    bounds, found = rows.bounds, rows.found
+    grid = found.prices[:, 1:]
     lowest, highest = grid.min(axis=1), grid.max(axis=1)
     up, down = rows.minor > bounds.current, rows.minor < bounds.current
     at_floor = (up | down) & (rows.minor == bounds.floor) | down & (rows.minor == lowest)
     at_ceiling = (up | down) & (rows.minor == bounds.ceiling) | up & (rows.minor == highest)
-    lines = []
-    for row in range(len(rows.minor)):
-        hit = [Rule(int(bounds.conflict[row]))]
-        hit.append(Rule(int(bounds.floor_rule[row])) if at_floor[row] else Rule.NONE)
-        hit.append(Rule(int(bounds.ceiling_rule[row])) if at_ceiling[row] else Rule.NONE)
-        missed = rows.found.ending_missed[row] and bool(up[row] | down[row])
-        hit.append(Rule.NO_PRICE_WITH_ENDING if missed else Rule.NONE)
-        missed = rows.found.step_missed[row] and bool(up[row] | down[row])
-        hit.append(Rule.NO_PRICE_ON_STEP if missed else Rule.NONE)
-        hit += [Rule(int(rows.published.tight[row])), Rule(int(rows.published.relaxed[row]))]
-        lines.append("; ".join(text[rule] for rule in dict.fromkeys(hit) if rule != Rule.NONE))
-    return lines
+    hits = (
+        bounds.conflict,
+        np.where(at_floor, bounds.floor_rule, int(Rule.NONE)),
+        np.where(at_ceiling, bounds.ceiling_rule, int(Rule.NONE)),
+        np.where(found.ending_missed & (up | down), int(Rule.NO_PRICE_WITH_ENDING), 0),
+        np.where(found.step_missed & (up | down), int(Rule.NO_PRICE_ON_STEP), 0),
+        rows.published.tight,
+        rows.published.relaxed,
+    )
+    text = {rule: f"{rule.code}: {sentence(rule, settings=settings)}" for rule in Rule}
+
+    def say(*codes: int) -> str | None:
+        named = dict.fromkeys(Rule(code) for code in codes if code != Rule.NONE)
+        return "; ".join(text[rule] for rule in named) or None
+
+    return few_texts(hits, say)
 
 
 def _cautions(
@@ -218,35 +267,45 @@ def _cautions(
     outcome: dict[str, Floats],
     *,
     noun: str,
-) -> list[str]:
+) -> list[pa.StringArray]:
+    """Substitutes, rivals, stock and extrapolation; null where there is nothing to say."""
     rival = frame["reference_rival_price"].to_numpy(float)
     current = frame["current_price"].to_numpy(float)
     gap = np.divide(rival, current, out=np.full(len(rival), np.nan), where=current > 0) - 1
-    near = np.isfinite(gap) & (np.abs(gap) >= RIVAL_GAP)
-    outside = ~inside & rows.bounds.priceable
-    scarce = np.isfinite(rows.available)
     scale = outcome["expected_units" if noun == "units" else "expected_revenue"]
-    shared = np.abs(rows.spillover) > SPILLOVER_SHARE * np.nan_to_num(scale, nan=np.inf)
-    lines = []
-    for row in range(len(frame)):
-        parts = []
-        if shared[row]:
-            verb = "gain" if rows.spillover[row] > 0 else "lose"
-            parts.append(
-                f"substitutes: similar products {verb} {_amount(rows.spillover[row])} of {noun}"
-            )
-        if near[row]:
-            side = "dearer" if gap[row] > 0 else "cheaper"
-            parts.append(f"rival: rivals are {abs(gap[row]):.0%} {side}")
-        if scarce[row]:
-            parts.append(
-                f"stock: {rows.available[row]:.0f} units are left and not replenished, "
-                f"{outcome['expected_units'][row]:.0f} are expected to sell"
-            )
-        if outside[row]:
-            parts.append("extrapolation: the price is outside the prices seen so far")
-        lines.append("; ".join(parts))
-    return lines
+
+    def shared(part: Indices) -> pa.StringArray:
+        gains = (rows.spillover[part] > 0).astype(np.int64)
+        verb = code_texts(gains, (" lose ", " gain "))
+        amount = pa.array([_amount(value) for value in rows.spillover[part]], pa.string())
+        return spliced("substitutes: similar products", verb, amount, f" of {noun}")
+
+    def near(part: Indices) -> pa.StringArray:
+        side = code_texts((gap[part] > 0).astype(np.int64), (" cheaper", " dearer"))
+        return spliced("rival: rivals are ", percent_texts(np.abs(gap[part])), side)
+
+    def scarce(part: Indices) -> pa.StringArray:
+        return spliced(
+            "stock: ",
+            whole_texts(rows.available[part]),
+            " units are left and not replenished, ",
+            whole_texts(outcome["expected_units"][part]),
+            " are expected to sell",
+        )
+
+    limit = SPILLOVER_SHARE * np.nan_to_num(scale, nan=np.inf)
+    cases: list[tuple[Flags, Sentence]] = [
+        (np.abs(rows.spillover) > limit, shared),
+        (np.isfinite(gap) & (np.abs(gap) >= RIVAL_GAP), near),
+        (np.isfinite(rows.available), scarce),
+        (~inside & rows.bounds.priceable, _UNSEEN),
+    ]
+    return [
+        sentence_lines(len(frame), [Case.at(where, say)]) for where, say in cases if where.any()
+    ]
+
+
+_UNSEEN = "extrapolation: the price is outside the prices seen so far"
 
 
 def _amount(value: float) -> str:

@@ -245,7 +245,9 @@ def _frame(
             "recommended_price": price,
             **_limits(rows),
             "decision": _decision(rows, settings),
-            "reasons": reasons(frame, rows=rows, inside=inside, outcome=outcome, settings=settings),
+            "reasons": reasons(
+                frame, rows=rows, inside=inside, outcome=outcome, settings=settings
+            ).to_pylist(),
             **outcome,
             "own_price_elasticity": _floats(frame, "elasticity_mean"),
             "own_price_elasticity_sd": _floats(frame, "elasticity_sd"),
