@@ -18,6 +18,7 @@ from pricing_assets.assets import (
     explanation,
     features,
     forecast,
+    history,
     online_features,
     price_shards,
     price_table,
@@ -51,6 +52,7 @@ STAGES = (
     explanation,
     evaluation,
     registration,
+    history,
     publication,
 )
 DEFAULT_DATA = "data"

@@ -11,6 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from serving.price_store import PriceStore
+from serving.sales_history import SalesHistory
 
 
 class PriceStoreResource(dg.ConfigurableResource):
@@ -22,6 +23,10 @@ class PriceStoreResource(dg.ConfigurableResource):
     def store(self) -> PriceStore:
         """The plain store."""
         return PriceStore(Path(self.root))
+
+    def history(self) -> SalesHistory:
+        """The sales histories that the service's pages read."""
+        return SalesHistory(Path(self.root) / "history")
 
     def write_report(self, name: str, content: bytes) -> Path:
         """Write one report file whole and return its path."""
