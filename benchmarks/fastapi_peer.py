@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 ROW_KEY = "peer:price:"
 
 app = FastAPI()
-_redis = Redis.from_url(os.environ.get("PEER_REDIS_URL", "redis://127.0.0.1:6379"))
+_redis = Redis.from_url(os.environ.get("PEER_REDIS_URL") or "redis://127.0.0.1:6379")
 _latency = Histogram("peer_latency_seconds", "Time to answer.")
 _quotes = Counter("peer_quotes", "Quotes answered.", ["source"])
 
