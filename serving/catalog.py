@@ -155,6 +155,14 @@ class Catalog:
                     break
         return found
 
+    def variants(self, product_id: str) -> list[dict[str, str]]:
+        """Store and segment of each row of a product, in the table's order."""
+        texts = self._texts
+        return [
+            {name: texts[name][position] for name in ("store_id", "segment")}
+            for position in self._of_product.get(product_id, [])
+        ]
+
     def markup(self, row: PricedRow) -> float | None:
         """The markup on cost that is usual in the row's category; None where none is learned."""
         position = self._rows.get((row.product_id, row.store_id, row.segment), -1)

@@ -70,13 +70,14 @@ def demand_curve(row: PricedRow, context: Context, *, settings: PricingSettings)
         product_id=row.product_id,
         currency=row.currency,
         horizon_days=row.horizon_days,
-        points=tuple(_point(demand, float(price), cost) for price in prices),
-        current=None if current is None else _point(demand, current, cost),
-        recommended=_point(demand, answer.recommended_price, cost),
+        points=tuple(curve_point(demand, float(price), cost) for price in prices),
+        current=None if current is None else curve_point(demand, current, cost),
+        recommended=curve_point(demand, answer.recommended_price, cost),
     )
 
 
-def _point(demand: LiveDemand, price: float, unit_cost: float) -> CurvePoint:
+def curve_point(demand: LiveDemand, price: float, unit_cost: float) -> CurvePoint:
+    """What ``demand`` expects at one price; ``unit_cost`` is NaN where it is unknown."""
     prices = np.array([price])
     units = float(demand.units(prices)[0])
     # The band is the curve's own, carried along by what the context multiplies demand with.

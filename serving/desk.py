@@ -70,7 +70,7 @@ class _Batch:
 
 
 class Desk:
-    """Answers price requests from the published table of one home."""
+    """Answers price requests from the published table of one home; ``tables`` holds it."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Desk:
         self._ladder = Ladder(cache, serving=settings.serving)
         oldest = settings.serving.online_max_age_hours * 3600
         self._online = OnlineContext(features, max_age_seconds=oldest)
-        self._tables = TableWatch(store, settings=settings, taken_up=self._taken_up)
+        self.tables = TableWatch(store, settings=settings, taken_up=self._taken_up)
         self._warming: asyncio.Task[None] | None = None
         self._push: asyncio.Task[None] | None = None
 
@@ -112,12 +112,12 @@ class Desk:
     async def start(self) -> None:
         """Load the table, if there is one, and watch for the next."""
         await self._online.start()
-        await self._tables.start()
+        await self.tables.start()
         self._push = asyncio.create_task(tallies.push_for_ever())
 
     async def stop(self) -> None:
         """End the watch and the connections, and count the last answers."""
-        await self._tables.stop()
+        await self.tables.stop()
         if self._warming is not None:
             self._warming.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -132,12 +132,12 @@ class Desk:
 
     async def refresh(self) -> None:
         """Take up the freeze and the current table as they are now."""
-        await self._tables.refresh()
+        await self.tables.refresh()
 
     @property
     def readiness(self) -> Readiness:
         """What /readyz says."""
-        catalog = self._tables.catalog
+        catalog = self.tables.catalog
         return Readiness(
             ready=catalog is not None,
             table_version=catalog.version if catalog else None,
@@ -156,10 +156,10 @@ class Desk:
             AuditUnavailableError: the price could not be put on record.
         """
         await self._records.admit()
-        catalog = self._loaded()
+        catalog = self.loaded()
         found, used = self._plain(catalog, request.model_dump(exclude_unset=True)), None
         if found is None:
-            (online,) = await self._enriched(catalog, [request])
+            (online,) = await self.enriched(catalog, [request])
             found, used = await self._found(catalog, request, online, remote=True), online.used
         quote_id = self._issue(found, request)
         self._records.one(catalog, request, found.encoded(quote_id), added=used)
@@ -168,11 +168,11 @@ class Desk:
     async def price_json(self, value: Any) -> bytes:
         """The answer to one decoded body as JSON; errors as in ``price``, and for a bad body."""
         await self._records.admit()
-        catalog = self._loaded()
+        catalog = self.loaded()
         found, request, used = self._plain(catalog, value), None, None
         if found is None:
             request = price_request(value)
-            (online,) = await self._enriched(catalog, [request])
+            (online,) = await self.enriched(catalog, [request])
             found, used = await self._found(catalog, request, online, remote=True), online.used
         answer = found.encoded(self._issue(found, request))
         self._records.one(catalog, value, answer, added=used)
@@ -210,7 +210,7 @@ class Desk:
             InputError: the request contradicts what is known.
             NotPublishedError: no table is loaded.
         """
-        catalog = self._loaded()
+        catalog = self.loaded()
         found = catalog.find(request.product_id, request.store_id, request.segment)
         if found is None or not found.row.has_price:
             raise UnknownProductError(f"product '{request.product_id}' has no published price")
@@ -223,12 +223,12 @@ class Desk:
 
     def products(self, containing: str, *, limit: int) -> list[str]:
         """Product ids that contain a text."""
-        return self._loaded().products(containing, limit=limit)
+        return self.loaded().products(containing, limit=limit)
 
     async def _batch(self, items: list[Any]) -> _Batch:
         """Each item's answer with its quote id, or its error entry with none; put on record."""
         await self._records.admit()
-        catalog, started = self._loaded(), time.perf_counter()
+        catalog, started = self.loaded(), time.perf_counter()
         turn_ends = started + TURN_SECONDS
         online, plain = await self._batch_online(catalog, items), self._is_plain_time(catalog)
         entries: list[tuple[Prepared | Answer, str]] = []
@@ -256,10 +256,10 @@ class Desk:
         for position, item in enumerate(items):
             with contextlib.suppress(InputError):
                 requests[position] = price_request(item)
-        added = await self._enriched(catalog, list(requests.values()))
+        added = await self.enriched(catalog, list(requests.values()))
         return dict(zip(requests, added, strict=True))
 
-    async def _enriched(self, catalog: Catalog, requests: list[PriceRequest]) -> list[Enriched]:
+    async def enriched(self, catalog: Catalog, requests: list[PriceRequest]) -> list[Enriched]:
         """The requests' contexts with what the feature store knows better than the table."""
         if self._online.is_silent(catalog):
             return [Enriched(request.context) for request in requests]
@@ -309,7 +309,7 @@ class Desk:
         product = value.get("product_id")
         if type(product) is not str:
             return None
-        return self._ladder.plain(catalog, self._tables.freeze, product)
+        return self._ladder.plain(catalog, self.tables.freeze, product)
 
     async def _found(
         self, catalog: Catalog, request: PriceRequest, online: Enriched, *, remote: bool
@@ -318,7 +318,7 @@ class Desk:
         overdue = self._now() - catalog.manifest.valid_until
         found = await self._ladder.answer(
             catalog,
-            self._tables.freeze,
+            self.tables.freeze,
             request,
             remote=remote,
             overdue_hours=overdue.total_seconds() / 3600,
@@ -331,15 +331,16 @@ class Desk:
         reason = f"the table expired at {catalog.manifest.valid_until.isoformat()}"
         return found.with_reason(reason)
 
-    def _loaded(self) -> Catalog:
-        catalog = self._tables.catalog
+    def loaded(self) -> Catalog:
+        """The table in use; NotPublishedError before the first."""
+        catalog = self.tables.catalog
         if catalog is None:
             raise NotPublishedError("no price table is loaded yet; run 'pricing run' first")
         return catalog
 
     def _taken_up(self) -> None:
         """A new table: forget the old one's quotes, and price the latest contexts anew."""
-        keys, catalog = self._ladder.forget(), self._tables.catalog
+        keys, catalog = self._ladder.forget(), self.tables.catalog
         if self._warming is not None:
             self._warming.cancel()
         if keys and catalog is not None:

@@ -68,6 +68,24 @@ def quote(row: PricedRow, context: Context, *, settings: PricingSettings) -> Quo
     return _LiveQuote.of(row, LiveDemand.of(row.curve, meaning), meaning, settings).answer()
 
 
+def requote(row: PricedRow, context: Context, *, settings: PricingSettings) -> Quote:
+    """The price of a known product under rules that differ from the table's: a what-if.
+
+    Floor, ceiling and best prices are made anew from ``settings``; the published price moves by
+    the ratio of the best prices under these rules and the table's. Arguments and errors as in
+    ``quote``.
+    """
+    check_plausible(row, context)
+    meaning = row.meaning(context)
+    changed = ("guard rails", *meaning.changed_terms)
+    if meaning.current_price is None:
+        meaning = replace(meaning, current_price=row.current_price)
+    if row.curve is None or not row.curve.usable:
+        return _without_curve(row, meaning, settings)
+    demand = LiveDemand.of(row.curve, meaning)
+    return replace(_LiveQuote.of(row, demand, meaning, settings), changed=changed).answer()
+
+
 def _without_curve(row: PricedRow, context: Context, settings: PricingSettings) -> Quote:
     """The published price, brought inside the bounds of the request's own terms."""
     bounds = bounds_of(row, context, settings=settings)
@@ -91,6 +109,7 @@ class _LiveQuote:
         major: (k,) ``prices`` in currency units.
         own_logs: (k,) log of the expected units at ``prices``, without the rival.
         logs: (k,) the same with the rival.
+        changed: what of the request makes the published price another problem's answer.
     """
 
     row: PricedRow
@@ -103,6 +122,7 @@ class _LiveQuote:
     major: Floats
     own_logs: Floats
     logs: Floats
+    changed: tuple[str, ...]
 
     @classmethod
     def of(
@@ -129,6 +149,7 @@ class _LiveQuote:
             major=major,
             own_logs=own,
             logs=own + demand.rival_shift(major),
+            changed=context.changed_terms,
         )
 
     def answer(self) -> Quote:
@@ -253,7 +274,7 @@ class _LiveQuote:
         return finite_or(self.row.confidence, 0.0) * (0.5 if left else 1.0)
 
     def _reasons(self, *, base: int, moved: int, minor: int) -> tuple[str, ...]:
-        terms = self.context.changed_terms
+        terms = self.changed
         found = [
             f"priced anew for the request's {' and '.join(terms)}" if terms else "",
             self._rival_reason(base, moved),

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from serving.desk import Desk
 from serving.home import Home
 from serving.pages import DataRoute
+from serving.playground_data import PlaygroundData
 
 
 def page_routes(desk: Desk, home: Home) -> Mapping[str, DataRoute]:
     """The routes of every page over one worker's desk and home."""
-    return {}
+    return {**PlaygroundData(desk, home).routes()}

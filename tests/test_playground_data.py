@@ -1,0 +1,199 @@
+"""What the playground is told: the served price in any context; what-ifs change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import httpx
+import numpy as np
+import pytest
+
+from pricing_assets.core.serving_parameters import ServingParameters
+from pricing_assets.core.settings import PricingSettings
+from serving.admission import Admission
+from serving.catalog import Catalog
+from serving.context import Context
+from serving.desk import Desk
+from serving.gate import Gate
+from serving.home import Home
+from serving.live_quote import quote
+from serving.page_routes import page_routes
+from serving.pages import TITLES, Pages
+from serving.price_cache import PriceCache
+from serving.price_store import PriceStore
+from serving.sales_history import SalesHistory
+from serving.what_if import WhatIfRequest, what_if
+from tests.published_tables import curve_table, price_table, stamps
+from tests.test_sales_history import rows_of
+
+SETTINGS = PricingSettings()
+CONTEXTS = [
+    {},
+    {"current_stock": 30},
+    {"comp_price": 60.0, "day_of_week": "Friday"},
+    {"is_promo": True, "objective": "revenue"},
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    made = Home.at(tmp_path_factory.mktemp("home"))
+    curves, now = curve_table(12), datetime.now(UTC)
+    PriceStore(made.tables).publish(
+        prices=price_table(curves), curves=curves, stamps=stamps(now=now), now=now
+    )
+    return made
+
+
+@pytest.fixture
+async def desk(home: Home) -> Desk:
+    cache = PriceCache.at(None, ttl_seconds=60, timeout_ms=50)
+    made = Desk(PriceStore(home.tables), cache, settings=SETTINGS, audit=home.audit)
+    await made.refresh()
+    return made
+
+
+@pytest.fixture
+async def client(home: Home, desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
+    async def inner(scope: dict, receive: object, send: object) -> None:
+        raise AssertionError(f"{scope['path']} was passed on")
+
+    limits = ServingParameters()
+    gate = Gate(
+        inner,  # type: ignore[arg-type]
+        desk,
+        Admission.of_worker(limits),
+        token=None,
+        parameters=limits,
+        pages=Pages(page_routes(desk, home)),
+    )
+    transport = httpx.ASGITransport(gate, client=("127.0.0.1", 1))  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as made:
+        yield made
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+async def test_it_answers_as_the_service_serves(client: httpx.AsyncClient, context: dict) -> None:
+    body = {"product_id": "SKU-3", **context}
+    served = (await client.post("/get_price", json=body)).json()
+    asked = (await client.post("/what_if", json=body)).json()
+    for name in ("recommended_price", "price_floor", "price_ceiling", "expected_units", "reasons"):
+        assert asked[name] == served[name], name
+    curve = (await client.post("/demand_curve", json=body)).json()
+    for name in ("current", "recommended"):
+        assert asked[name] == curve[name]
+    assert asked["rules_tried"] is False
+
+
+def test_rules_that_are_tried_move_the_price_and_leave_the_table_alone(home: Home) -> None:
+    catalog = Catalog(PriceStore(home.tables).read_current(), settings=SETTINGS)
+    for product in catalog.products("", limit=12):
+        found = catalog.find(product, None, None)
+        assert found is not None
+        row, before = found.row, quote(found.row, Context(), settings=SETTINGS)
+        for change in (0.01, 0.05, 0.5):
+            request = WhatIfRequest(product_id=product, max_price_change=change)
+            answer = what_if(found, request, Context(), settings=SETTINGS)
+            step = abs(answer.recommended_price / row.current_price - 1)
+            cost_floor = row.curve.unit_cost / (1 - SETTINGS.min_margin)  # type: ignore[union-attr]
+            assert step <= change + 1e-9 or answer.price_floor >= cost_floor - 0.01
+            assert answer.price_floor <= answer.recommended_price <= answer.price_ceiling
+            assert answer.rules_tried
+            assert any("guard rails" in reason for reason in answer.reasons)
+        request = WhatIfRequest(product_id=product, min_margin=0.6)
+        answer = what_if(found, request, Context(), settings=SETTINGS)
+        cost = row.curve.unit_cost  # type: ignore[union-attr]
+        assert (answer.recommended_price - cost) / answer.recommended_price >= 0.6 - 1e-3
+        assert quote(found.row, Context(), settings=SETTINGS) == before
+
+
+def test_the_table_s_own_rules_are_no_what_if() -> None:
+    request = WhatIfRequest(product_id="A", min_margin=0.15, max_price_change=0.2)
+    assert request.rules(SETTINGS) is SETTINGS
+
+
+async def test_the_curve_reaches_beyond_the_guard_rails(client: httpx.AsyncClient) -> None:
+    body = {"product_id": "SKU-3", "price": 200.0}
+    answer = (await client.post("/what_if", json=body)).json()
+    prices = [point["price"] for point in answer["points"]]
+    assert prices == sorted(prices)
+    assert prices[0] < answer["price_floor"] < answer["price_ceiling"] < prices[-1]
+    assert prices[-1] > 200
+    assert answer["tried"]["price"] == 200.0
+    assert answer["tried_is_allowed"] is False
+    units = [point["units"] for point in answer["points"]]
+    assert np.all(np.diff(units) <= 0)
+    inside = {**body, "price": answer["price_floor"]}
+    assert (await client.post("/what_if", json=inside)).json()["tried_is_allowed"] is True
+
+
+async def test_a_what_if_is_neither_recorded_nor_served(
+    client: httpx.AsyncClient, home: Home, desk: Desk
+) -> None:
+    await client.post("/what_if", json={"product_id": "SKU-4", "min_margin": 0.3})
+    answer = await client.post("/what_if", json={"product_id": "SKU-4"})
+    assert "quote_id" not in answer.json()
+    await desk.stop()
+    records = b"".join(path.read_bytes() for path in home.audit.glob("*.jsonl"))
+    assert b'"SKU-4"' not in records
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ({"product_id": "SKU-3", "min_margin": 1.0}, 400, "min_margin"),
+        ({"product_id": "SKU-3", "max_price_change": 0}, 400, "max_price_change"),
+        ({"product_id": "SKU-3", "prise": 3}, 400, "price"),
+        ({"product_id": "nothing"}, 404, "no published price"),
+        ([], 400, "JSON object"),
+    ],
+)
+async def test_a_wrong_question_gets_a_sentence(
+    client: httpx.AsyncClient, body: object, status: int, said: str
+) -> None:
+    answer = await client.post("/what_if", json=body)
+    assert answer.status_code == status
+    assert said in answer.json()["error"]
+
+
+async def test_the_facts_of_a_product(client: httpx.AsyncClient) -> None:
+    facts = (await client.get("/product", params={"product_id": "SKU-5"})).json()
+    assert facts["product_id"] == "SKU-5"
+    assert facts["price_floor"] <= facts["recommended_price"] <= facts["price_ceiling"]
+    assert facts["min_margin"] == SETTINGS.min_margin
+    assert facts["map_price"] is None
+    assert len(facts["weekday_index"]) == 7
+    assert facts["others"] == [{"store_id": "", "segment": ""}]
+    assert (await client.get("/product")).status_code == 400
+    assert (await client.get("/product", params={"product_id": "no"})).status_code == 404
+    assert (await client.post("/product", json={})).status_code == 405
+
+
+async def test_the_history_of_a_product(client: httpx.AsyncClient, home: Home) -> None:
+    query = {"product_id": "SKU-1"}
+    assert (await client.get("/history", params=query)).json()["history"] is None
+    rows = rows_of(3, 10)
+    named = rows.set_column(0, "product_id", [[f"SKU-{i // 10}" for i in range(30)]])
+    SalesHistory(home.tables / "history").write(named, data_version=stamps().data_version)
+    found = (await client.get("/history", params=query)).json()["history"]
+    assert found["date"][0] == "2025-01-01"
+    assert found["units"] == [1000.0 + day for day in range(10)]
+    assert found["price"] == [9.99] * 10
+    assert found["rival_price"] == [None] * 10
+
+
+async def test_the_files_of_the_pages_are_tagged_and_packed(client: httpx.AsyncClient) -> None:
+    pages = Pages()
+    assert {"/", "/health"} <= pages.addresses & set(TITLES)
+    for address in sorted(pages.addresses):
+        plain = await client.get(address, headers={"accept-encoding": "identity"})
+        packed = await client.get(address, headers={"accept-encoding": "gzip"})
+        assert plain.status_code == 200
+        assert plain.content == packed.content
+        assert plain.headers["cache-control"] == "no-cache"
+        again = await client.get(address, headers={"if-none-match": plain.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    assert (await client.get("/ui/../pages.py")).status_code == 404
+    assert (await client.get("/ui/shell.html")).status_code == 404
+    assert (await client.post("/", json={})).status_code == 405
