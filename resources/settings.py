@@ -13,6 +13,7 @@ import dagster as dg
 from pydantic import Field, create_model
 
 from pricing_assets.core.forecast_parameters import ForecastParameters
+from pricing_assets.core.monitoring_parameters import MonitoringParameters
 from pricing_assets.core.parameters import Parameters
 from pricing_assets.core.portfolio_parameters import GoalMultipliers, PortfolioParameters
 from pricing_assets.core.price_parameters import (
@@ -76,6 +77,10 @@ class GateConfig(dg.Config, GateParameters):
     """``gate`` in the launchpad."""
 
 
+class MonitoringConfig(dg.Config, MonitoringParameters):
+    """``monitoring`` in the launchpad."""
+
+
 class ServingConfig(dg.Config, ServingParameters):
     """``serving`` in the launchpad."""
 
@@ -113,6 +118,7 @@ class SettingsResource(dg.ConfigurableResource, PricingSettings):
     batch_breaker: BatchBreakerConfig = Field(default_factory=BatchBreakerConfig)
     price_table: PriceTableConfig = Field(default_factory=PriceTableConfig)
     gate: GateConfig = Field(default_factory=GateConfig)
+    monitoring: MonitoringConfig = Field(default_factory=MonitoringConfig)
     serving: ServingConfig = Field(default_factory=ServingConfig)
     audit: AuditConfig = Field(default_factory=AuditConfig)
     orchestration: OrchestrationConfig = Field(default_factory=OrchestrationConfig)

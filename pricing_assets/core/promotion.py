@@ -1,7 +1,8 @@
 """The gates before promotion: what a model and its price table must meet to become champion.
 
-Belongs here: the thresholds' comparison, each with its value. What happens to a candidate that
-fails is the registration asset's and the publication's.
+Belongs here: what a gate is, and those of the forecast and the prices. The gates of data, drift,
+fairness and logged prices are ``core.promotion_evidence``; what happens to a candidate that fails
+is the registration asset's and the publication's.
 """
 
 from __future__ import annotations
@@ -29,23 +30,34 @@ class Gate:
         value: what was measured; NaN fails.
         threshold: what it must meet.
         bound: whether the value may be at most or at least the threshold.
+        why: what the value is of, in words.
+        optional: a value that could not be measured (NaN) passes, and ``why`` says so.
     """
 
     name: str
     value: float
     threshold: float
     bound: Literal["at most", "at least"]
+    why: str = ""
+    optional: bool = False
+
+    @property
+    def measured(self) -> bool:
+        """The value is known."""
+        return bool(np.isfinite(self.value))
 
     @property
     def passed(self) -> bool:
-        """The value meets the threshold."""
+        """The value meets the threshold, or is allowed to be unknown."""
+        if self.optional and not self.measured:
+            return True
         if self.bound == "at most":
             return bool(self.value <= self.threshold)
         return bool(self.value >= self.threshold)
 
     def as_json(self) -> dict[str, Any]:
         """The gate and its outcome; a NaN becomes null."""
-        value = self.value if np.isfinite(self.value) else None
+        value = float(self.value) if self.measured else None
         return {**asdict(self), "value": value, "passed": self.passed}
 
 
@@ -69,16 +81,33 @@ def promotion_gates(
     plain = overall.loc[overall.index.isin(baselines), "wape"].min()
     ratio = float(chosen["wape"] / plain) if plain > 0 else float("nan")
     return (
-        Gate("forecast_wape_ratio", ratio, parameters.max_wape_ratio, "at most"),
+        Gate(
+            "forecast_wape_ratio",
+            ratio,
+            parameters.max_wape_ratio,
+            "at most",
+            f"WAPE {chosen['wape']:.3f} against {plain:.3f} of the better plain forecaster",
+        ),
         Gate(
             "interval_coverage",
             float(chosen["coverage_80"]),
             parameters.min_coverage,
             "at least",
+            "share of held-out sales inside the 80 % interval",
         ),
-        Gate("guard_rail_violations", float(violations(price_table)), 0.0, "at most"),
         Gate(
-            "priced_products", float(price_table["recommended_price"].notna().sum()), 1, "at least"
+            "guard_rail_violations",
+            float(violations(price_table)),
+            0.0,
+            "at most",
+            "prices outside their floor and ceiling",
+        ),
+        Gate(
+            "priced_products",
+            float(price_table["recommended_price"].notna().sum()),
+            1,
+            "at least",
+            "rows of the table that have a price",
         ),
     )
 
@@ -96,6 +125,14 @@ def all_passed(gates: Iterable[Gate]) -> bool:
     return all(gate.passed for gate in gates)
 
 
+def gate_sentence(gate: Mapping[str, Any]) -> str:
+    """One gate, as :meth:`Gate.as_json` gives it, in words."""
+    value = gate["value"]
+    shown = "unknown" if value is None else f"{value:.4g}"
+    text = f"{gate['name']} is {shown}, must be {gate['bound']} {gate['threshold']:.4g}"
+    return f"{text} ({gate['why']})" if gate.get("why") else text
+
+
 def require_champion(registered: Mapping[str, Any]) -> None:
     """Refuse to publish prices of a model that was not promoted.
 
@@ -107,11 +144,7 @@ def require_champion(registered: Mapping[str, Any]) -> None:
     """
     if registered["alias"] == CHAMPION:
         return
-    failed = [
-        f"{gate['name']} is {gate['value']}, must be {gate['bound']} {gate['threshold']}"
-        for gate in registered["gates"]
-        if not gate["passed"]
-    ]
+    failed = [gate_sentence(gate) for gate in registered["gates"] if not gate["passed"]]
     raise NotPromotedError(
         f"version {registered['version']} of '{registered['name']}' is not the champion "
         f"({'; '.join(failed)}), so its prices are not published. Mend the data or the model, or "

@@ -11,6 +11,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from pricing_assets.core.forecast_parameters import ForecastParameters
+from pricing_assets.core.monitoring_parameters import MonitoringParameters
 from pricing_assets.core.parameters import Parameters
 from pricing_assets.core.portfolio_parameters import GoalMultipliers, PortfolioParameters
 from pricing_assets.core.price_parameters import (
@@ -115,6 +116,81 @@ class GateParameters(Parameters):
     min_coverage: float = Field(
         0.6, ge=0, le=1, description="Share of actuals inside the 80 % interval, at least."
     )
+    min_skill_low: float = Field(
+        0.0,
+        ge=-1,
+        le=1,
+        description="Lower end of the 90 % interval of 1 - WAPE / baseline's WAPE over series, at "
+        "least; a baseline itself passes.",
+    )
+    min_error_over_floor: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Forecast error over the least error that random counts allow, at least: far "
+        "below it the model has seen the sales that it forecasts.",
+    )
+    max_leak_correlation: float = Field(
+        0.97,
+        gt=0,
+        le=1,
+        description="Correlation within series of a column known ahead with the same day's units, "
+        "at most.",
+    )
+    max_quarantined_share: float = Field(
+        0.2, ge=0, le=1, description="Share of a raw table's rows set aside, at most."
+    )
+    max_unpriced_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Share of the last window's cells on sale that have no price, at most.",
+    )
+    max_drift_ratio: float = Field(
+        4.0,
+        ge=1,
+        description="PSI of a feature over its alarm limit, at most; an alarm alone (1) does not "
+        "block, for a new training is its cure.",
+    )
+    require_off_policy: bool = Field(
+        False,
+        description="Whether a policy that logged prices cannot judge, for poor overlap, is held.",
+    )
+    max_off_policy_loss: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Loss against the present policy that the lower 90 % bound of the logged "
+        "prices' evaluation may show, as a share of the present policy's value.",
+    )
+    max_price_gap: float = Field(
+        0.25,
+        gt=0,
+        description="Price gap of a zone or segment for the same products that is beyond noise "
+        "(90 %), relative, at most.",
+    )
+    max_margin_gap: float = Field(
+        0.15,
+        gt=0,
+        le=1,
+        description="Margin gap of a zone or segment for the same products that is beyond noise "
+        "(90 %), at most; margins are shares of price.",
+    )
+    max_proxy_exposure: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of the variance of stores' price changes that their zone or segment "
+        "explains beyond chance, at most.",
+    )
+    max_model_age_days: float = Field(
+        90, gt=0, description="Age of the demand model behind a table in days, at most."
+    )
+    max_data_age_days: float | None = Field(
+        None,
+        gt=0,
+        description="Age of the last sale in days, at most; null leaves data of the past usable.",
+    )
     max_table_age_hours: float = Field(
         48, gt=0, description="Validity of a published table in hours after publication."
     )
@@ -148,6 +224,7 @@ class PricingSettings(Parameters):
     batch_breaker: BatchBreakerParameters = Field(default_factory=BatchBreakerParameters)
     price_table: PriceTableParameters = Field(default_factory=PriceTableParameters)
     gate: GateParameters = Field(default_factory=GateParameters)
+    monitoring: MonitoringParameters = Field(default_factory=MonitoringParameters)
     serving: ServingParameters = Field(default_factory=ServingParameters)
     audit: AuditParameters = Field(default_factory=AuditParameters)
     orchestration: OrchestrationParameters = Field(default_factory=OrchestrationParameters)
