@@ -59,6 +59,18 @@ def take_from_freeze(path: Path, product_id: str | None) -> Freeze:
     return _write(path, Freeze(everything=now.everything, products=now.products - {product_id}))
 
 
+def replace_products(path: Path, *, add: frozenset[str], take: frozenset[str]) -> Freeze:
+    """Hold the products ``add`` and release ``take``; a stop of everything stays.
+
+    Raises:
+        IntegrityError: the file is damaged, which holds everything; release all first.
+    """
+    now = read_freeze(path)
+    if now.damaged:
+        raise IntegrityError(f"{path} cannot be read, so all is held; unfreeze everything first")
+    return _write(path, Freeze(everything=now.everything, products=now.products - take | add))
+
+
 def _write(path: Path, freeze: Freeze) -> Freeze:
     replace_durably(path, freeze.model_dump_json().encode())
     return freeze

@@ -1,7 +1,7 @@
 """The data of the pages, by address.
 
 Belongs here: which route is answered by whom, and what its query must hold. How a page's question
-becomes an answer is in ``playground_data`` and ``health``.
+becomes an answer is in ``playground_data``, ``table_api`` and ``health``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from serving.desk import Desk
 from serving.home import Home
 from serving.pages import DataRoute
 from serving.playground_data import PlaygroundData
+from serving.table_api import TableData
 
 
 def page_routes(desk: Desk, home: Home) -> Mapping[str, DataRoute]:
     """The routes of every page over one worker's desk and home."""
-    return {**PlaygroundData(desk, home).routes()}
+    return {**PlaygroundData(desk, home).routes(), **TableData.of_home(desk, home).routes()}

@@ -33,7 +33,13 @@ from pricing_assets.core.errors import (
 )
 from pricing_assets.core.settings import PricingSettings
 from serving.durable import exclusive_lock, replace_durably, sync_folder, write_durably
-from serving.freeze import Freeze, add_to_freeze, read_freeze, take_from_freeze
+from serving.freeze import (
+    Freeze,
+    add_to_freeze,
+    read_freeze,
+    replace_products,
+    take_from_freeze,
+)
 from serving.published_table import (
     CURVE_FILE,
     PRICE_FILE,
@@ -236,6 +242,13 @@ class PriceStore:
         """Release one product, or everything for None."""
         with self._lock():
             return take_from_freeze(self.root / "freeze.json", product_id)
+
+    def refreeze(
+        self, *, add: frozenset[str] = frozenset(), take: frozenset[str] = frozenset()
+    ) -> Freeze:
+        """Hold the products ``add`` and release ``take``, in one step."""
+        with self._lock():
+            return replace_products(self.root / "freeze.json", add=add, take=take)
 
     def _lock(self) -> Any:
         return exclusive_lock(self.root / ".lock", timeout_seconds=self.lock_timeout_seconds)

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pricing_assets.core.errors import (
+    DecisionConflictError,
     InputError,
     PricingError,
     UnknownProductError,
     UnknownQuoteError,
+    UnnamedUserError,
 )
 from serving import metrics
 from serving.wire import encode_json
@@ -58,6 +60,10 @@ def status_of(failure: PricingError) -> int:
     """The HTTP status of one of the project's errors; what is nobody's fault may be tried again."""
     if isinstance(failure, UnknownProductError | UnknownQuoteError):
         return 404
+    if isinstance(failure, UnnamedUserError):
+        return 403
+    if isinstance(failure, DecisionConflictError):
+        return 409
     return 400 if isinstance(failure, InputError) else 503
 
 

@@ -91,6 +91,14 @@ class UnknownQuoteError(PricingError):
     """No served price carries this quote id, in the audit log as it is kept."""
 
 
+class UnnamedUserError(InputError):
+    """An act on prices came without the name of a person, or with one that is not proven."""
+
+
+class DecisionConflictError(InputError):
+    """An act on prices that are not those its sender looked at; look again and repeat it."""
+
+
 class AuditUnavailableError(PricingError):
     """A price could not be put on record, so it is not served; try again shortly."""
 
