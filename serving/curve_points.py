@@ -12,7 +12,7 @@ import numpy as np
 from pricing_assets.core.errors import UnknownProductError
 from pricing_assets.core.settings import PricingSettings
 from serving.context import Context
-from serving.live_demand import LiveDemand
+from serving.live_demand import Floats, LiveDemand
 from serving.live_quote import quote
 from serving.quote import PricedRow, bounds_of, finite_or_none
 
@@ -65,30 +65,38 @@ def demand_curve(row: PricedRow, context: Context, *, settings: PricingSettings)
     minor = np.linspace(int(bounds.floor[0]), int(bounds.ceiling[0]), POINTS).round()
     prices = np.unique(minor) / 10.0**bounds.exponent
     given = meaning.current_price
-    current = finite_or_none(row.current_price if given is None else given)
+    current = row.current_price if given is None else given
+    marks = points_at(demand, np.array([current, answer.recommended_price]), cost)
     return CurveAnswer(
         product_id=row.product_id,
         currency=row.currency,
         horizon_days=row.horizon_days,
-        points=tuple(curve_point(demand, float(price), cost) for price in prices),
-        current=None if current is None else curve_point(demand, current, cost),
-        recommended=curve_point(demand, answer.recommended_price, cost),
+        points=points_at(demand, prices, cost),
+        current=marks[0] if np.isfinite(current) else None,
+        recommended=marks[1],
     )
 
 
-def curve_point(demand: LiveDemand, price: float, unit_cost: float) -> CurvePoint:
-    """What ``demand`` expects at one price; ``unit_cost`` is NaN where it is unknown."""
-    prices = np.array([price])
-    units = float(demand.units(prices)[0])
+def points_at(demand: LiveDemand, prices: Floats, unit_cost: float) -> tuple[CurvePoint, ...]:
+    """What ``demand`` expects at (k,) prices; ``unit_cost`` is NaN where it is unknown."""
+    units = demand.units(prices)
     # The band is the curve's own, carried along by what the context multiplies demand with.
-    own = float(demand.curves.expected_units(prices)[0])
-    scale = units / own if own > 0 else 0.0
+    own = demand.curves.expected_units(prices[None, :])[0]
+    scale = np.divide(units, own, out=np.zeros_like(units), where=own > 0)
     low, high = (
-        float(demand.curves.units_quantile(prices, probability)[0]) * scale
+        demand.curves.units_quantile(prices[None, :], probability)[0] * scale
         for probability in (0.05, 0.95)
     )
-    margin = finite_or_none(price - unit_cost)
-    gains = None if margin is None else sorted((margin * low, margin * high))
+    columns = zip(
+        *(column.tolist() for column in (prices, units, low, high, prices - unit_cost)),
+        strict=True,
+    )
+    return tuple(_point(*values) for values in columns)
+
+
+def _point(price: float, units: float, low: float, high: float, margin: float) -> CurvePoint:
+    known = finite_or_none(margin)
+    gains = None if known is None else sorted((known * low, known * high))
     return CurvePoint(
         price=price,
         units=units,
@@ -97,7 +105,7 @@ def curve_point(demand: LiveDemand, price: float, unit_cost: float) -> CurvePoin
         revenue=price * units,
         revenue_low_90=price * low,
         revenue_high_90=price * high,
-        profit=None if margin is None else margin * units,
+        profit=None if known is None else known * units,
         profit_low_90=None if gains is None else gains[0],
         profit_high_90=None if gains is None else gains[1],
     )

@@ -108,6 +108,8 @@ class Pages:
             if (FOLDER / f"{names[0]}.html").is_file()
         }
         self.addresses = frozenset(self._files) | frozenset(self._titles)
+        for address in self.addresses:
+            self._content(address)  # packed now, while nobody waits
 
     def reply(self, address: str, header: Callable[[bytes], bytes]) -> Reply:
         """The file or page at one of ``addresses``."""

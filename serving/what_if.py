@@ -18,8 +18,8 @@ from pricing_assets.core.errors import InputError, UnknownProductError
 from pricing_assets.core.settings import PricingSettings
 from serving.catalog import Found
 from serving.context import Context
-from serving.curve_points import CurvePoint, curve_point
-from serving.live_demand import LiveDemand
+from serving.curve_points import CurvePoint, points_at
+from serving.live_demand import Floats, LiveDemand
 from serving.live_quote import quote, requote
 from serving.quote import PricedRow, Quote, finite_or_none, in_minor
 from serving.wire import Price, PriceRequest, error_sentence
@@ -123,10 +123,10 @@ def what_if(
     meaning = row.meaning(context)
     demand = LiveDemand.of(row.curve, meaning)
     cost = row.curve.unit_cost if meaning.unit_cost is None else meaning.unit_cost
-    current = finite_or_none(
-        row.current_price if meaning.current_price is None else meaning.current_price
-    )
-    prices = _prices_shown(row, answer, [current, request.price])
+    current = row.current_price if meaning.current_price is None else meaning.current_price
+    tried = float("nan") if request.price is None else request.price
+    shown = _prices_shown(row, answer, [current, tried])
+    marks = points_at(demand, np.array([current, answer.recommended_price, tried]), cost)
     return WhatIf(
         product_id=row.product_id,
         store_id=row.store_id,
@@ -141,25 +141,22 @@ def what_if(
         rules_tried=rules is not settings,
         min_margin=rules.min_margin,
         max_price_change=rules.max_price_change,
-        points=tuple(curve_point(demand, float(price), cost) for price in prices),
-        current=None if current is None else curve_point(demand, current, cost),
-        recommended=curve_point(demand, answer.recommended_price, cost),
-        tried=None if request.price is None else curve_point(demand, request.price, cost),
+        points=points_at(demand, shown, cost),
+        current=marks[0] if np.isfinite(current) else None,
+        recommended=marks[1],
+        tried=None if request.price is None else marks[2],
         tried_is_allowed=_is_allowed(request.price, answer, row.exponent),
         support_low=finite_or_none(row.curve.support_low),
         support_high=finite_or_none(row.curve.support_high),
     )
 
 
-def _prices_shown(
-    row: PricedRow, answer: Quote, others: list[float | None]
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Prices from below to above all that must be seen: both guard rails and every mark."""
-    seen = [row.price_floor, row.price_ceiling, answer.price_floor, answer.price_ceiling]
-    seen += [price for price in others if price is not None]
-    low, high = min(seen) * (1 - MARGIN_SHOWN), max(seen) * (1 + MARGIN_SHOWN)
+def _prices_shown(row: PricedRow, answer: Quote, marks: list[float]) -> Floats:
+    """(k,) prices from below to above all that must be seen: both guard rails and every mark."""
+    seen = [row.price_floor, row.price_ceiling, answer.price_floor, answer.price_ceiling, *marks]
+    low, high = np.nanmin(seen) * (1 - MARGIN_SHOWN), np.nanmax(seen) * (1 + MARGIN_SHOWN)
     scale = 10.0**row.exponent
-    return np.unique((np.linspace(max(low, 1 / scale), high, POINTS) * scale).round()) / scale
+    return np.unique(np.linspace(max(low * scale, 1.0), high * scale, POINTS).round()) / scale
 
 
 def _is_allowed(price: float | None, answer: Quote, exponent: int) -> bool | None:

@@ -1,6 +1,8 @@
 // Every exchange with the service: JSON, the token, and errors in the service's own sentence.
 
 const TOKEN_KEY = "pricing-api-token";
+const BUSY_TRIES = 5;
+const BUSY_WAIT_MS = 300;
 
 /** A refusal of the service. `status` is 0 where it did not answer at all. */
 export class ServiceError extends Error {
@@ -67,7 +69,7 @@ async function exchange(path, options) {
 
 async function send(path, options) {
   const used = sessionStorage.getItem(TOKEN_KEY);
-  const response = await attempt(path, options, used);
+  const response = await patient(path, options, used);
   if (response.status !== 401) return response;
   // Several calls of one page are refused together; they share one question.
   if (sessionStorage.getItem(TOKEN_KEY) === used) {
@@ -75,6 +77,16 @@ async function send(path, options) {
     await asking;
   }
   return send(path, options);
+}
+
+/** A busy service refuses what can wait first; it is asked again a few times. */
+async function patient(path, options, token) {
+  for (let left = BUSY_TRIES; ; left -= 1) {
+    const response = await attempt(path, options, token);
+    if (response.status !== 429 || left === 0) return response;
+    await new Promise((resolve) => setTimeout(resolve, BUSY_WAIT_MS));
+    if (options.signal?.aborted) throw new DOMException("a later question took its place", "AbortError");
+  }
 }
 
 async function attempt(path, options, token) {

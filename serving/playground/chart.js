@@ -17,7 +17,8 @@ const MAX_TABLE_ROWS = 400;
  * - `y`: `{label, format, fromZero}`; `format` also writes the axis, `short` where given;
  * - `series`: `[{label, values, color, low, high, stepped, dashed, bars}]`; null is a gap; `low`
  *   and `high` make a band; `color` names a CSS variable such as "--chart-1";
- * - `marks`: `[{x, label, color}]`, upright lines;
+ * - `marks`: `[{x, label, color, dashed}]`, upright lines;
+ * - `shade`: `[{from, to}]`, stretches of the x axis that are set back;
  * - `height`: pixels; `sync`: charts of one name share their cursor.
  */
 export class Chart {
@@ -83,10 +84,15 @@ export class Chart {
         x: { time: Boolean(spec.x.time) },
         y: { range: (_, low, high) => paddedRange(low, high, spec.y.fromZero) },
       },
-      axes: [axis({ format: spec.x.time ? null : spec.x.format }), axis({ format: spec.y.short ?? spec.y.format, wide: true })],
+      axes: [
+        axis({ format: spec.x.time ? null : spec.x.format, size: spec.x.time ? 46 : 32 }),
+        axis({ format: spec.y.short ?? spec.y.format, size: 62 }),
+      ],
       series,
       bands,
+      ...(spec.x.time ? { tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC") } : {}),
       hooks: {
+        drawClear: [(plot) => drawShade(plot, this.#spec.shade ?? [])],
         draw: [(plot) => drawMarks(plot, this.#spec.marks ?? [])],
         setCursor: [(plot) => this.#read(plot.cursor.idx ?? null)],
       },
@@ -147,7 +153,7 @@ function seriesOptions(spec) {
   const bands = [];
   for (const one of spec.series) {
     const stroke = cssColor(one.color);
-    const drawn = { label: one.label, stroke, width: 2, points: { show: false } };
+    const drawn = { label: one.label, stroke, width: 2, pxAlign: 0, points: { show: false } };
     if (one.dashed) drawn.dash = [5, 4];
     if (one.stepped) drawn.paths = uPlot.paths.stepped({ align: 1 });
     if (one.bars) Object.assign(drawn, { paths: uPlot.paths.bars({ size: [0.8, 12] }), fill: faint(stroke, 0.55), width: 0 });
@@ -160,14 +166,14 @@ function seriesOptions(spec) {
   return { series, bands };
 }
 
-function axis({ format, wide = false }) {
+function axis({ format, size }) {
   const line = cssColor("--line");
   return {
     stroke: cssColor("--muted"),
     font: FONT,
     grid: { stroke: line, width: 1 },
     ticks: { stroke: line, width: 1, size: 4 },
-    ...(wide ? { size: 62 } : {}),
+    size,
     ...(format ? { values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : format(tick))) } : {}),
   };
 }
@@ -186,26 +192,46 @@ function marksHeight(spec) {
 /** Upright lines with their labels above the plot, one row each, so that none hides another. */
 function drawMarks(plot, marks) {
   const { ctx, bbox } = plot;
-  const ratio = devicePixelRatio;
+  const placed = marks
+    .map((mark, row) => ({ ...mark, at: plot.valToPos(mark.x, "x", true), top: bbox.top - (marks.length - row) * MARK_ROW * devicePixelRatio }))
+    .filter(({ at }) => at >= bbox.left - 1 && at <= bbox.left + bbox.width + 1);
   ctx.save();
-  ctx.font = FONT.replace("12px", `${12 * ratio}px`);
-  marks.forEach((mark, row) => {
-    const x = plot.valToPos(mark.x, "x", true);
-    if (x < bbox.left - 1 || x > bbox.left + bbox.width + 1) return;
-    const top = bbox.top - (marks.length - row) * MARK_ROW * ratio;
-    ctx.strokeStyle = ctx.fillStyle = cssColor(mark.color);
-    ctx.lineWidth = 1.5 * ratio;
-    ctx.setLineDash(mark.dashed ? [4 * ratio, 4 * ratio] : []);
-    ctx.beginPath();
-    ctx.moveTo(x, top + 4 * ratio);
-    ctx.lineTo(x, bbox.top + bbox.height);
-    ctx.stroke();
-    const width = ctx.measureText(mark.label).width;
-    const right = x + 6 * ratio + width < bbox.left + bbox.width;
-    ctx.textAlign = right ? "left" : "right";
-    ctx.textBaseline = "top";
-    ctx.fillText(mark.label, x + (right ? 6 : -6) * ratio, top);
-  });
+  ctx.font = FONT.replace("12px", `${12 * devicePixelRatio}px`);
+  ctx.textBaseline = "top";
+  for (const mark of placed) drawMarkLine(ctx, mark, bbox);
+  for (const mark of placed) drawMarkLabel(ctx, mark, bbox);
+  ctx.restore();
+}
+
+function drawMarkLine(ctx, { at, top, color, dashed }, bbox) {
+  ctx.strokeStyle = cssColor(color);
+  ctx.lineWidth = 1.5 * devicePixelRatio;
+  ctx.setLineDash(dashed ? [4 * devicePixelRatio, 4 * devicePixelRatio] : []);
+  ctx.beginPath();
+  ctx.moveTo(at, top + 2 * devicePixelRatio);
+  ctx.lineTo(at, bbox.top + bbox.height);
+  ctx.stroke();
+}
+
+function drawMarkLabel(ctx, { at, top, color, label }, bbox) {
+  const gap = 5 * devicePixelRatio;
+  const width = ctx.measureText(label).width;
+  const left = at + gap + width < bbox.left + bbox.width ? at + gap : Math.max(0, at - gap - width);
+  ctx.fillStyle = cssColor("--card");
+  ctx.fillRect(left - 1, top, width + 2, MARK_ROW * devicePixelRatio);
+  ctx.fillStyle = cssColor(color);
+  ctx.fillText(label, left, top + 1);
+}
+
+function drawShade(plot, stretches) {
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.fillStyle = cssColor("--shade");
+  for (const { from, to } of stretches) {
+    const left = Math.max(plot.valToPos(from, "x", true), bbox.left);
+    const right = Math.min(plot.valToPos(to, "x", true), bbox.left + bbox.width);
+    if (right > left) ctx.fillRect(left, bbox.top, right - left, bbox.height);
+  }
   ctx.restore();
 }
 

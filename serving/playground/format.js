@@ -55,10 +55,11 @@ export function duration(seconds) {
   return `${number(seconds / 86400)} days`;
 }
 
-/** A day, from an ISO date or Unix seconds. */
+/** A day as the data name it, from an ISO date or Unix seconds; days have no time zone. */
 export function day(value) {
   const date = moment(value);
-  return date === null ? UNKNOWN : date.toLocaleDateString(undefined, { dateStyle: "medium" });
+  if (date === null) return UNKNOWN;
+  return date.toLocaleDateString(undefined, { dateStyle: "medium", timeZone: "UTC" });
 }
 
 /** A day and its time, in the reader's time zone. */
