@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pricing_assets.core.evaluation.report import evaluation_numbers, reason_codes
+from pricing_assets.core.evaluation.report import evaluation_numbers, reason_codes, with_gates
+from pricing_assets.core.evaluation.report_evidence import Evidence
 from pricing_assets.core.evaluation.report_page import evaluation_html
 from pricing_assets.core.evaluation.truth import TruthComparison, compare_with_truth
 from pricing_assets.core.guardrails import price_bounds
@@ -314,3 +315,83 @@ def test_without_drivers_the_page_has_no_such_part() -> None:
     assert numbers["drivers"] == [] and "What drives them" not in evaluation_html(
         numbers, title="Run"
     )
+
+
+# --- the tables of evidence
+
+
+def evidence() -> Evidence:
+    """One table of each kind, with a NaN and a nasty name where the data may hold them."""
+    slices = pd.DataFrame(
+        {
+            "model": ["lightgbm", "seasonal_naive"] * 2 + ["lightgbm"],
+            "by": ["horizon"] * 4 + ["category"],
+            "level": ["week 1", "week 1", "week 2", "week 2", NASTY],
+            "cells": 10,
+            "units": 20.0,
+            "wape": [0.3, 0.4, 0.35, 0.32, np.nan],
+            "bias": [0.1, 0.0, 0.0, 0.0, np.nan],
+            "coverage_80": 0.8,
+        }
+    )
+    calibration = pd.DataFrame(
+        {
+            "model": "lightgbm",
+            "kind": ["quantile"] * 3 + ["mean"] * 2,
+            "level": ["q10", "q50", "q90", "tenth 1", "tenth 2"],
+            "expected": [0.1, 0.5, 0.9, 0.02, 40.0],
+            "observed": [0.12, 0.5, 0.88, 0.0, 41.0],
+            "cells": 10,
+        }
+    )
+    interval = {"low_90": [-2.5, np.nan], "high_90": [-1.5, np.nan]}
+    methods = pd.DataFrame(
+        {"method": ["double_ml", "instrumental"], "chosen": [True, False]}
+        | {"pooled_mean": [-2.0, np.nan], "first_stage_f": np.nan, "reason": ["used", NASTY]}
+        | interval
+    )
+    sensitivity = pd.DataFrame(
+        {"test": ["placebo_future_price", "robustness_value"], "value": [0.4, 0.1]}
+        | {"passed": [False, True], "meaning": "words"}
+        | interval
+    )
+    goals = pd.DataFrame(
+        {"goal": ["min_margin_rate", "min_units"], "wanted": [0.3, np.nan], "attained": 0.25}
+        | {"at_current": 0.2, "multiplier": 1.5, "met": [False, True], "relaxed_to": 0.25}
+        | {"clashes_with": ["min_revenue", ""]}
+    )
+    frontier = pd.DataFrame(
+        {"point": ["current", "chosen", "frontier", "frontier"]}
+        | {"revenue": [10.0, 12.0, 12.0, 14.0], "profit": [4.0, 5.0, 5.0, 4.5]}
+    )
+    off_policy = pd.DataFrame({"estimator": ["switch"], "value": [1234.5], "low_90": [np.nan]})
+    return Evidence(slices, calibration, sensitivity, methods, goals, frontier, off_policy)
+
+
+def test_every_table_of_evidence_is_drawn_and_escaped() -> None:
+    gates = [
+        {"name": "wape_ratio", "value": None, "threshold": 1.0, "bound": "at most", "passed": False}
+    ]
+    numbers = with_gates(numbers_of(evidence=evidence()), gates)
+    assert json.loads(json.dumps(numbers, allow_nan=False)) == numbers
+    html = evaluation_html(numbers, title="Run")
+    outline_of(html)
+    for heading in (
+        "Calibration",
+        "Estimators side by side",
+        "Sensitivity and placebo",
+        "Goals of the catalogue",
+        "Profit against revenue",
+        "Value from logged prices",
+        "The promotion gate",
+    ):
+        assert f"<h2>{heading}</h2>" in html
+    assert "Closed: wape ratio" in html and "1 of 2 call for caution" in html
+    assert "yields to 25.0%" in html and "min units" not in html
+    assert '<td class="least">0.320</td>' in html and "<script" not in html
+
+
+def test_parts_without_their_table_are_left_out() -> None:
+    html = evaluation_html(numbers_of(), title="Run")
+    for heading in ("Calibration", "Sensitivity and placebo", "The promotion gate"):
+        assert f"<h2>{heading}</h2>" not in html

@@ -11,6 +11,7 @@ import dagster as dg
 import pandas as pd
 
 from pricing_assets.core.evaluation.report import evaluation_numbers
+from pricing_assets.core.evaluation.report_evidence import Evidence
 from pricing_assets.core.evaluation.report_page import evaluation_html
 from pricing_assets.core.evaluation.truth import TruthComparison, compare_with_truth
 from pricing_assets.core.market import MarketParameters, simulate_market
@@ -24,7 +25,7 @@ from resources.settings import SettingsResource
     group_name="evaluation",
     owners=["team:data-science", "team:pricing"],
     kinds={"json", "html"},
-    code_version="2",
+    code_version="3",
 )
 def evaluation_report(
     context: dg.AssetExecutionContext,
@@ -37,6 +38,12 @@ def evaluation_report(
     forecast_drivers: pd.DataFrame,
     quarantine: pd.DataFrame,
     data_snapshot: dict[str, Any],
+    forecast_slices: pd.DataFrame,
+    forecast_calibration: pd.DataFrame,
+    elasticity_sensitivity: pd.DataFrame,
+    elasticity_methods: pd.DataFrame,
+    portfolio_goals: pd.DataFrame,
+    price_frontier: pd.DataFrame,
 ) -> dict[str, Any]:
     """Accuracy, prices and risks; on simulated data the share of the oracle's uplift."""
     chosen = settings.settings()
@@ -49,6 +56,14 @@ def evaluation_report(
         settings=chosen,
         price_drivers=price_drivers,
         forecast_drivers=forecast_drivers,
+        evidence=Evidence(
+            slices=forecast_slices,
+            calibration=forecast_calibration,
+            sensitivity=elasticity_sensitivity,
+            methods=elasticity_methods,
+            goals=portfolio_goals,
+            frontier=price_frontier,
+        ),
     )
     page = _write(price_store, numbers, run_id=context.run_id, snapshot=data_snapshot)
     context.add_output_metadata({"page": dg.MetadataValue.path(page), **_metadata(numbers)})

@@ -13,8 +13,11 @@ import numpy as np
 import pandas as pd
 
 from pricing_assets.core.bundle import ModelBundle
+from pricing_assets.core.evaluation.accuracy_slices import accuracy_slices
+from pricing_assets.core.evaluation.calibration_table import calibration_table
 from pricing_assets.core.features import future_plan
 from pricing_assets.core.forecast.failover import FailoverAnswer, load_failover, train_failover
+from pricing_assets.core.forecast.held_out_errors import period_residuals, series_errors
 from pricing_assets.core.forecast.walk_forward import walk_forward
 from pricing_assets.core.panel import Panel
 from resources.asset_metadata import (
@@ -51,6 +54,37 @@ OWNERS = ["team:data-science"]
             kinds={"parquet"},
             code_version="1",
         ),
+        "forecast_errors": dg.AssetOut(
+            description="Held-out absolute errors and sales of every forecaster by origin and "
+            "series: the noise of its accuracy.",
+            group_name=GROUP,
+            owners=OWNERS,
+            kinds={"parquet"},
+            code_version="1",
+        ),
+        "forecast_residuals": dg.AssetOut(
+            description="Expected and sold units of all series by forecaster and held-out period.",
+            group_name=GROUP,
+            owners=OWNERS,
+            kinds={"parquet"},
+            code_version="1",
+        ),
+        "forecast_slices": dg.AssetOut(
+            description="Held-out accuracy of every forecaster by horizon, category, price band, "
+            "price move and length of history.",
+            group_name=GROUP,
+            owners=OWNERS,
+            kinds={"parquet"},
+            code_version="1",
+        ),
+        "forecast_calibration": dg.AssetOut(
+            description="Quantiles against the shares below them, means against means, by "
+            "forecaster.",
+            group_name=GROUP,
+            owners=OWNERS,
+            kinds={"parquet"},
+            code_version="1",
+        ),
     }
 )
 def forecast_test(
@@ -71,6 +105,13 @@ def forecast_test(
     yield dg.Output(metrics, "forecast_backtest", metadata=metadata)
     error = sales_panel.series[["product_id", "store_id"]].assign(total_cv=test.total_cv)
     yield dg.Output(error, "forecast_total_error", metadata=table_metadata(error))
+    errors = series_errors(sales_panel, test.tested)
+    yield dg.Output(errors, "forecast_errors", metadata=table_metadata(errors))
+    residuals = period_residuals(sales_panel, test.tested)
+    yield dg.Output(residuals, "forecast_residuals", metadata=table_metadata(residuals))
+    slices, calibration = accuracy_slices(sales_panel, test.tested), calibration_table(test.tested)
+    yield dg.Output(slices, "forecast_slices", metadata=table_metadata(slices))
+    yield dg.Output(calibration, "forecast_calibration", metadata=table_metadata(calibration))
 
 
 @dg.asset(group_name=GROUP, owners=OWNERS, kinds={"lightgbm"}, code_version="2")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from pricing_assets.core.evaluation.report_drivers import largest_drivers
+from pricing_assets.core.evaluation.report_evidence import Evidence
 from pricing_assets.core.evaluation.truth import TruthComparison
 from pricing_assets.core.guardrails import RULES_VERSION
 from pricing_assets.core.price_rules import Rule
@@ -53,6 +54,7 @@ def evaluation_numbers(
     settings: PricingSettings,
     price_drivers: pd.DataFrame | None = None,
     forecast_drivers: pd.DataFrame | None = None,
+    evidence: Evidence | None = None,
 ) -> dict[str, Any]:
     """All numbers of the report; every NaN becomes None, so that the result is strict JSON.
 
@@ -66,10 +68,11 @@ def evaluation_numbers(
         settings: of the run.
         price_drivers: from ``price_drivers``; shown for the changes that matter most.
         forecast_drivers: from ``ForecastExplanation.to_frame``, some or all products.
+        evidence: further tables; those that are not there are left out.
 
     Returns:
         accuracy, elasticity, prices, drivers, guard_rails, held, quarantine, truth, claim,
-        settings.
+        settings, gates (empty; see :func:`with_gates`), and the tables of ``evidence``.
     """
     prices = _prices(price_table)
     codes = [reason_codes(text) for text in price_table["reasons"].astype(str)]
@@ -101,8 +104,15 @@ def evaluation_numbers(
                 "price_ending": settings.guardrails.price_ending,
                 "rules_version": RULES_VERSION,
             },
+            "gates": [],
+            **(evidence or Evidence()).records(),
         }
     )
+
+
+def with_gates(numbers: Mapping[str, Any], gates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The report's numbers with the promotion's outcome: each gate as ``Gate.as_json`` gives it."""
+    return {**numbers, "gates": [_strict(dict(gate)) for gate in gates]}
 
 
 def reason_codes(text: str) -> set[str]:

@@ -10,8 +10,33 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from pricing_assets.core.evaluation.report_charts import bars, forest, histogram
+from pricing_assets.core.evaluation.report_accuracy import accuracy_section
+from pricing_assets.core.evaluation.report_charts import bars
+from pricing_assets.core.evaluation.report_decision import (
+    frontier_section,
+    gate_section,
+    goals_section,
+    off_policy_section,
+)
 from pricing_assets.core.evaluation.report_drivers import drivers_section
+from pricing_assets.core.evaluation.report_parts import (
+    cell,
+    count_text,
+    data_table,
+    money_text,
+    number_text,
+    percent_text,
+    row_label,
+    section,
+    signed,
+    spaced,
+    tile_list,
+)
+from pricing_assets.core.evaluation.report_robustness import (
+    elasticity_section,
+    methods_section,
+    sensitivity_section,
+)
 
 STYLE = """
 :root{color-scheme:light dark;--ink:#1c2430;--soft:#5b6675;--line:#d9dee5;--page:#f5f6f8;
@@ -29,7 +54,7 @@ padding:20px;margin:20px 0}
 .claim{background:var(--note);border-left:4px solid var(--accent);padding:12px 16px;
 border-radius:0 8px 8px 0;margin:20px 0}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:12px;margin:0}
-.tiles div{border:1px solid var(--line);border-radius:8px;padding:10px 14px}
+.tiles div{overflow-wrap:anywhere;border:1px solid var(--line);border-radius:8px;padding:10px 14px}
 .tiles dt{color:var(--soft);font-size:13px}.tiles dd{margin:2px 0 0;font-size:20px;font-weight:600;
 font-variant-numeric:tabular-nums}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:20px}
@@ -50,6 +75,14 @@ svg text{fill:var(--ink);font-size:12px}svg .tick{fill:var(--soft)}svg .name{fil
 svg .bar{fill:var(--accent)}svg .span{stroke:var(--soft);stroke-width:1.5}
 svg .gain{fill:var(--good)}svg .loss{fill:var(--bad)}
 svg .point{fill:var(--accent)}svg .mark{stroke:var(--bad);stroke-dasharray:4 3}
+td.least{font-weight:700}svg .grid{stroke:var(--line)}svg .line{fill:none;stroke-width:2}
+.c0{--c:#2563a8}.c1{--c:#c2560c}.c2{--c:#1d7a4c}.c3{--c:#8a3fa0}.c4{--c:#a8701a}.c5{--c:#b3402f}
+.c6{--c:#3d7c86}.c7{--c:#6b6f78}svg .line{stroke:var(--c)}svg .dot{fill:var(--c)}
+@media (prefers-color-scheme:dark){.c0{--c:#6ea8e6}.c1{--c:#f0a067}.c2{--c:#5cc28e}.c3{--c:#cf93e0}
+.c4{--c:#e0b863}.c5{--c:#e58a7a}.c6{--c:#79c4cf}.c7{--c:#a5abb6}}
+svg.plot{overflow:visible}
+@media (max-width:640px){section{overflow-x:auto}svg{min-width:520px}}
+@media print{section{break-inside:avoid;border:0;padding:0}body{background:#fff}}
 """
 
 REASON_TEXT = {
@@ -72,14 +105,21 @@ def evaluation_html(numbers: Mapping[str, Any], *, title: str, subtitle: str = "
         title: heading, for example the run's name.
         subtitle: one line under it, for example versions and the time of the run.
     """
+    currency = numbers["settings"]["currency"]
     sections = [
         _headline(numbers),
-        _truth(numbers["truth"], numbers["settings"]["currency"]),
+        _truth(numbers["truth"], currency),
         _changes(numbers["prices"]),
         drivers_section(numbers.get("drivers", ())),
-        _accuracy(numbers["accuracy"]),
-        _elasticity(numbers["elasticity"]),
         '<div class="two">' + _guard_rails(numbers) + _held(numbers) + "</div>",
+        goals_section(numbers["goals"]),
+        frontier_section(numbers["frontier"], currency),
+        off_policy_section(numbers["off_policy"]),
+        gate_section(numbers["gates"]),
+        accuracy_section(numbers),
+        elasticity_section(numbers["elasticity"]),
+        methods_section(numbers["methods"]),
+        sensitivity_section(numbers["sensitivity"]),
         _quarantine(numbers["quarantine"]),
         _settings(numbers["settings"]),
     ]
@@ -96,204 +136,98 @@ def evaluation_html(numbers: Mapping[str, Any], *, title: str, subtitle: str = "
 def _headline(numbers: Mapping[str, Any]) -> str:
     prices, currency = numbers["prices"], numbers["settings"]["currency"]
     tiles = [
-        ("prices", _count(prices["rows"])),
-        ("raised", _count(prices["raised"])),
-        ("cut", _count(prices["cut"])),
-        ("held", _count(prices["held"])),
-        ("mean change, where changed", _percent(prices["mean_change_of_changed"], signed=True)),
-        ("mean chance of less, where changed", _percent(prices["mean_p_worse_of_changed"])),
+        ("prices", count_text(prices["rows"])),
+        ("raised", count_text(prices["raised"])),
+        ("cut", count_text(prices["cut"])),
+        ("held", count_text(prices["held"])),
+        ("mean change, where changed", percent_text(prices["mean_change_of_changed"], signed=True)),
+        ("mean chance of less, where changed", percent_text(prices["mean_p_worse_of_changed"])),
     ]
     if prices["with_profit"]:
         days = numbers["settings"]["horizon_days"]
         tiles += [
-            (f"expected profit, {days} days", _money(prices["expected_profit"], currency)),
-            ("the same at current prices", _money(prices["expected_profit_at_current"], currency)),
+            (f"expected profit, {days} days", money_text(prices["expected_profit"], currency)),
+            (
+                "the same at current prices",
+                money_text(prices["expected_profit_at_current"], currency),
+            ),
         ]
-    return _section("The price table", _tiles(tiles))
+    return section("The price table", tile_list(tiles))
 
 
 def _truth(truth: Mapping[str, Any] | None, currency: str) -> str:
     if truth is None:
         return ""
     tiles = [
-        ("share of the oracle's uplift", _percent(truth["share_of_oracle_uplift"])),
-        ("regret, share of the oracle's profit", _percent(truth["regret"], digits=1)),
-        ("true profit at current prices", _money(truth["profit_at_current"], currency)),
-        ("at the recommended prices", _money(truth["profit_at_recommended"], currency)),
-        ("at the oracle's prices", _money(truth["profit_at_oracle"], currency)),
-        ("elasticity error, root mean square", _number(truth["elasticity_rmse"], 2)),
-        ("elasticity bias", _number(truth["elasticity_bias"], 2)),
-        ("truths inside the 90 % interval", _percent(truth["coverage_90"])),
+        ("share of the oracle's uplift", percent_text(truth["share_of_oracle_uplift"])),
+        ("regret, share of the oracle's profit", percent_text(truth["regret"], digits=1)),
+        ("true profit at current prices", money_text(truth["profit_at_current"], currency)),
+        ("at the recommended prices", money_text(truth["profit_at_recommended"], currency)),
+        ("at the oracle's prices", money_text(truth["profit_at_oracle"], currency)),
+        ("elasticity error, root mean square", number_text(truth["elasticity_rmse"], 2)),
+        ("elasticity bias", number_text(truth["elasticity_bias"], 2)),
+        ("truths inside the 90 % interval", percent_text(truth["coverage_90"])),
     ]
-    words = (
+    intro = (
         '<p class="soft">The oracle knows true demand and obeys the same guard rails and price '
         "endings. Profits are true expectations over the horizon.</p>"
     )
-    return _section("Against the simulated truth", words + _tiles(tiles))
+    return section("Against the simulated truth", intro + tile_list(tiles))
 
 
 def _changes(prices: Mapping[str, Any]) -> str:
     rows = [
         [
-            _cell(_label(row), "text id"),
-            _cell(_number(row["current_price"], 2)),
-            _cell(_number(row["recommended_price"], 2)),
-            _signed(row["change"], _percent(row["change"], signed=True, digits=1)),
-            _signed(row["uplift"], _number(row["uplift"], 0)),
-            _cell(
-                f"{_number(row['profit_uplift_low_90'], 0)} to "
-                f"{_number(row['profit_uplift_high_90'], 0)}"
+            cell(row_label(row), "text id"),
+            cell(number_text(row["current_price"], 2)),
+            cell(number_text(row["recommended_price"], 2)),
+            signed(row["change"], percent_text(row["change"], signed=True, digits=1)),
+            signed(row["uplift"], number_text(row["uplift"], 0)),
+            cell(
+                f"{number_text(row['profit_uplift_low_90'], 0)} to "
+                f"{number_text(row['profit_uplift_high_90'], 0)}"
             ),
-            _cell(_percent(row["p_worse"])),
-            _cell(str(row["reasons"]), "text why"),
+            cell(percent_text(row["p_worse"])),
+            cell(str(row["reasons"]), "text why"),
         ]
         for row in prices["largest_changes"]
     ]
     heads = ["product", "current", "new", "change", "expected gain", "90 % interval", "P(worse)"]
-    words = "" if rows else "<p>No price is changed.</p>"
-    table = _table([*heads, "why"], rows, text=(0, 7)) if rows else ""
-    return _section("Ten changes that matter most", words + table)
-
-
-def _accuracy(accuracy: Mapping[str, Any]) -> str:
-    models = accuracy["models"]
-    if not models:
-        return _section("Forecast accuracy", "<p>There was too little history to test on.</p>")
-    metrics = [name for name in models[0] if name != "model"]
-    rows = [
-        [
-            _cell(str(model["model"]), "text id"),
-            *(_cell(_number(model[name], 3)) for name in metrics),
-        ]
-        for model in models
-    ]
-    chart = bars(
-        [(str(model["model"]), float(model["wape"] or 0)) for model in models],
-        label="WAPE of each model on periods it had not seen",
-        form=lambda value: f"{value:.3f}",
-    )
-    words = (
-        f'<p class="soft">Walk-forward over {len(accuracy["origins"])} origin(s): each model sees '
-        "only what was known then. WAPE is the sum of absolute errors over the sum of sales.</p>"
-    )
-    table = _table(["model", *metrics], rows, text=(0,), best=0)
-    return _section("Forecast accuracy", words + chart + table)
-
-
-def _elasticity(elasticity: Mapping[str, Any]) -> str:
-    if not elasticity["known"]:
-        return _section("Own-price elasticity", "<p>No elasticity could be estimated.</p>")
-    tiles = [
-        ("products with an estimate", _count(elasticity["known"])),
-        ("median", _number(elasticity["median"], 2)),
-        ("90 % of products", f"{elasticity['low']:.2f} to {elasticity['high']:.2f}"),
-        ("median posterior deviation", _number(elasticity["median_sd"], 2)),
-        ("inelastic (above −1)", _percent(elasticity["inelastic_share"])),
-        *((f"by {name}", _count(count)) for name, count in elasticity["methods"].items()),
-    ]
-    charts = (
-        '<h3 class="soft">All estimates</h3>'
-        + histogram(elasticity["histogram"], label="Histogram of own-price elasticities")
-        + '<h3 class="soft">Products evenly spaced through the range, with 90 % intervals</h3>'
-        + forest(elasticity["forest"], label="Own-price elasticities with 90 % intervals")
-    )
-    return _section("Own-price elasticity", _tiles(tiles) + charts)
+    intro = "" if rows else "<p>No price is changed.</p>"
+    table = data_table([*heads, "why"], rows, text=(0, 7)) if rows else ""
+    return section("Ten changes that matter most", intro + table)
 
 
 def _guard_rails(numbers: Mapping[str, Any]) -> str:
-    rows = [(_words(code), float(count)) for code, count in numbers["guard_rails"].items()]
-    body = bars(rows, label="Prices that each guard rail shaped", form=_count)
-    return _section("Guard rails that shaped prices", body if rows else "<p>None.</p>")
+    rows = [(spaced(code), float(count)) for code, count in numbers["guard_rails"].items()]
+    body = bars(rows, label="Prices that each guard rail shaped", form=count_text)
+    return section("Guard rails that shaped prices", body if rows else "<p>None.</p>")
 
 
 def _held(numbers: Mapping[str, Any]) -> str:
     rows = [
-        [_cell(REASON_TEXT.get(code, _words(code)), "text"), _cell(_count(count))]
+        [cell(REASON_TEXT.get(code, spaced(code)), "text"), cell(count_text(count))]
         for code, count in numbers["held"].items()
     ]
-    body = _table(["why", "products"], rows, text=(0,)) if rows else "<p>None.</p>"
-    return _section("Prices held, and why", body)
+    body = data_table(["why", "products"], rows, text=(0,)) if rows else "<p>None.</p>"
+    return section("Prices held, and why", body)
 
 
 def _quarantine(rows: Sequence[Mapping[str, Any]]) -> str:
     cells = [
         [
-            _cell(str(row["table"]), "text"),
-            _cell(str(row["reason"]), "text"),
-            _cell(_count(row["count"])),
+            cell(str(row["table"]), "text"),
+            cell(str(row["reason"]), "text"),
+            cell(count_text(row["count"])),
         ]
         for row in rows
     ]
-    body = _table(["table", "reason", "rows"], cells, text=(0, 1))
-    return _section("Rows set aside", body if rows else "<p>No raw row was set aside.</p>")
+    body = data_table(["table", "reason", "rows"], cells, text=(0, 1))
+    return section("Rows set aside", body if rows else "<p>No raw row was set aside.</p>")
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
     cells = [
-        [_cell(_words(name), "text"), _cell(str(value), "text")] for name, value in settings.items()
+        [cell(spaced(name), "text"), cell(str(value), "text")] for name, value in settings.items()
     ]
-    return _section("Settings", _table(["setting", "value"], cells, text=(0, 1)))
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{body}</section>"
-
-
-def _tiles(tiles: Sequence[tuple[str, str]]) -> str:
-    inner = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles
-    )
-    return f'<dl class="tiles">{inner}</dl>'
-
-
-def _table(
-    heads: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    *,
-    text: tuple[int, ...],
-    best: int | None = None,
-) -> str:
-    """A table from ready cells; ``text`` names the columns set left, ``best`` a bold row."""
-    kinds = [' class="text"' if place in text else "" for place in range(len(heads))]
-    head = "".join(
-        f'<th scope="col"{kind}>{escape(name)}</th>'
-        for name, kind in zip(heads, kinds, strict=True)
-    )
-    opens = ['<tr class="best">' if place == best else "<tr>" for place in range(len(rows))]
-    body = "".join(f"{start}{''.join(row)}</tr>" for start, row in zip(opens, rows, strict=True))
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="wide">{table}</div>'
-
-
-def _cell(value: str, kind: str = "") -> str:
-    return f'<td class="{kind}">{escape(value)}</td>' if kind else f"<td>{escape(value)}</td>"
-
-
-def _signed(value: float | None, text: str) -> str:
-    return _cell(text, "" if not value else "up" if value > 0 else "down")
-
-
-def _label(row: Mapping[str, Any]) -> str:
-    return str(row["product_id"]) + (f" · {row['store_id']}" if row["store_id"] else "")
-
-
-def _words(code: str) -> str:
-    return code.replace("_", " ")
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:,.{digits}f}"
-
-
-def _percent(value: float | None, *, signed: bool = False, digits: int = 0) -> str:
-    if value is None:
-        return "–"
-    return f"{value:+.{digits}%}" if signed else f"{value:.{digits}%}"
-
-
-def _money(value: float | None, currency: str) -> str:
-    return "–" if value is None else f"{value:,.0f} {currency}"
+    return section("Settings", data_table(["setting", "value"], cells, text=(0, 1)))

@@ -6,7 +6,7 @@ Belongs here: the harness, the winner rule and the error of the horizon total. M
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +71,7 @@ class Backtest:
     reason: str
     total_cv: Floats
     held_out: tuple[HeldOut, ...]
+    tested: Mapping[str, tuple[HeldOut, ...]]
 
 
 def walk_forward(
@@ -110,6 +111,7 @@ def walk_forward(
         reason=reason,
         total_cv=total_error(results[winner], series=panel.shape[0]),
         held_out=tuple(results[winner]),
+        tested={name: tuple(held) for name, held in results.items()},
     )
 
 
