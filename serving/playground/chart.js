@@ -72,7 +72,7 @@ export class Chart {
     return {
       width,
       height: spec.height ?? 220,
-      padding: [marksHeight(spec), 8, 0, 0],
+      padding: [marksHeight(spec), 16, 0, 0],
       legend: { show: false },
       cursor: {
         y: false,
@@ -198,6 +198,7 @@ function drawMarks(plot, marks) {
   ctx.save();
   ctx.font = FONT.replace("12px", `${12 * devicePixelRatio}px`);
   ctx.textBaseline = "top";
+  ctx.textAlign = "left";
   for (const mark of placed) drawMarkLine(ctx, mark, bbox);
   for (const mark of placed) drawMarkLabel(ctx, mark, bbox);
   ctx.restore();
