@@ -95,8 +95,10 @@ print(json.dumps(sorted({owners[name] for name in names if name in owners})))
 _NOT_ASKED_FOR = {
     "cffi",
     "charset-normalizer",  # an HTTP client uses it where it is installed
-    "cryptography",  # so does redis
-    "grpcio-tools",  # and grpc
+    "colorama",  # so does click
+    "cryptography",  # and redis
+    "greenlet",  # SQLAlchemy uses it where it is installed
+    "grpcio-tools",  # and grpc, where it is installed
     "pricing-assets",  # the finder of an editable installation
     "setuptools",  # a .pth file of the environment loads it
 }
