@@ -31,6 +31,7 @@ from pricing_assets.core.settings import (
     IngestionParameters,
     PricingSettings,
 )
+from pricing_assets.core.streaming_parameters import StreamingParameters
 
 
 class IngestionConfig(dg.Config, IngestionParameters):
@@ -97,6 +98,10 @@ class SparkConfig(dg.Config, SparkParameters):
     """``spark`` in the launchpad."""
 
 
+class StreamingConfig(dg.Config, StreamingParameters):
+    """``streaming`` in the launchpad."""
+
+
 class SettingsResource(dg.ConfigurableResource, PricingSettings):
     """All settings of a home; ``settings()`` gives the core model back.
 
@@ -123,6 +128,7 @@ class SettingsResource(dg.ConfigurableResource, PricingSettings):
     audit: AuditConfig = Field(default_factory=AuditConfig)
     orchestration: OrchestrationConfig = Field(default_factory=OrchestrationConfig)
     spark: SparkConfig = Field(default_factory=SparkConfig)
+    streaming: StreamingConfig = Field(default_factory=StreamingConfig)
 
     @classmethod
     def of(cls, settings: PricingSettings) -> SettingsResource:

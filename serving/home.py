@@ -107,6 +107,11 @@ class Home:
         return self.root / "shards"
 
     @property
+    def streams(self) -> Path:
+        """Events as they landed, and the embedded Redis that carries them."""
+        return self.root / "streams"
+
+    @property
     def reports(self) -> Path:
         """Evaluation reports, one HTML and one JSON a run."""
         return self.root / "reports"

@@ -24,6 +24,7 @@ from pricing_assets.core.price_parameters import (
 )
 from pricing_assets.core.scale_parameters import OrchestrationParameters, SparkParameters
 from pricing_assets.core.serving_parameters import AuditParameters, ServingParameters
+from pricing_assets.core.streaming_parameters import StreamingParameters
 
 
 class IngestionParameters(Parameters):
@@ -229,6 +230,7 @@ class PricingSettings(Parameters):
     audit: AuditParameters = Field(default_factory=AuditParameters)
     orchestration: OrchestrationParameters = Field(default_factory=OrchestrationParameters)
     spark: SparkParameters = Field(default_factory=SparkParameters)
+    streaming: StreamingParameters = Field(default_factory=StreamingParameters)
 
     @property
     def decision_days(self) -> int:
