@@ -26,10 +26,10 @@ const ACTS = {
   unfreeze: ["Unfreeze", "The products follow the table again."],
 };
 const COLUMNS = [
-  { name: "product_id", label: "Product", width: "minmax(9rem, 1.6fr)", cell: productCell, phone: "minmax(6.5rem, 1fr)" },
+  { name: "product_id", label: "Product", width: "minmax(9rem, 1.6fr)", cell: productCell, phone: "minmax(6rem, 1fr)" },
   { name: "current_price", label: "Current", width: "6.5rem", right: true, cell: (row) => price(row.current_price) },
-  { name: "recommended_price", label: "Recommended", width: "7.5rem", right: true, cell: (row) => price(row.recommended_price), phone: "4.8rem" },
-  { name: "change", label: "Change", width: "5.5rem", right: true, cell: (row) => moved(row.change), phone: "4.2rem" },
+  { name: "recommended_price", label: "Recommended", width: "8.6rem", right: true, cell: (row) => price(row.recommended_price), phone: "5rem", brief: "New" },
+  { name: "change", label: "Change", width: "5.5rem", right: true, cell: (row) => moved(row.change), phone: "4.9rem" },
   { name: "served_price", label: "Served", width: "6.5rem", right: true, cell: (row) => price(row.served_price) },
   { name: "price_before", label: "Before", width: "6.5rem", right: true, cell: (row) => price(row.price_before), compared: true },
   { name: "change_from_before", label: "Since", width: "5.5rem", right: true, cell: (row) => moved(row.change_from_before), compared: true },
@@ -195,11 +195,12 @@ function shownColumns() {
 }
 
 function drawHead() {
+  find("#moved-label").hidden = !filters.elements.before.value;
   const columns = shownColumns();
   const grid = find("#list");
   const widths = columns.map((one) => (NARROW.matches ? one.phone : one.width));
-  grid.style.setProperty("--columns", ["2.4rem", ...widths].join(" "));
-  grid.style.setProperty("--least", NARROW.matches ? "0" : `${16 + 6.4 * (columns.length - 1)}rem`);
+  grid.style.setProperty("--columns", [NARROW.matches ? "2rem" : "2.4rem", ...widths].join(" "));
+  grid.style.setProperty("--least", NARROW.matches ? "0" : `${17 + 6.6 * (columns.length - 1)}rem`);
   find(".grid-head", grid).replaceChildren(
     h("div", { class: "cell", role: "columnheader" }, h("span", { class: "sr-only" }, "Selected")),
     ...columns.map(headCell),
@@ -211,8 +212,8 @@ function headCell(column) {
   const arrow = sorted ? (sort.descending ? " ↓" : " ↑") : "";
   const button = h(
     "button",
-    { type: "button", "data-sorted": sorted, title: HINTS[column.name], onclick: () => sortBy(column.name) },
-    column.label + arrow,
+    { type: "button", "data-column": column.name, "data-sorted": sorted, title: HINTS[column.name], onclick: () => sortBy(column.name) },
+    ((NARROW.matches && column.brief) || column.label) + arrow,
   );
   const direction = sorted ? (sort.descending ? "descending" : "ascending") : "none";
   return h("div", { class: `cell ${column.right ? "right" : ""}`, role: "columnheader", "aria-sort": direction }, button);
@@ -225,7 +226,7 @@ async function sortBy(name) {
   else sort = { column: "", descending: false };
   rememberInAddress(wholeQuery());
   drawHead();
-  find(`[data-sorted]`, find("#list"))?.focus?.();
+  find(`[data-column="${name}"]`, find("#list")).focus();
   await list.reload({ top: true });
 }
 
@@ -255,7 +256,7 @@ function price(value) {
 function moved(share) {
   if (share === null || share === undefined) return "–";
   if (Math.abs(share) < 5e-5) return "0 %".replace(" %", "%");
-  return `${share > 0 ? "▲" : "▼"} ${percent(Math.abs(share), 1)}`;
+  return `${share > 0 ? "▲" : "▼"} ${percent(Math.abs(share), NARROW.matches ? 0 : 1)}`;
 }
 
 function rowKey(row) {
