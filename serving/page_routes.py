@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from serving.desk import Desk
+from serving.health import HealthData
 from serving.home import Home
 from serving.pages import DataRoute
 from serving.playground_data import PlaygroundData
@@ -17,4 +18,8 @@ from serving.table_api import TableData
 
 def page_routes(desk: Desk, home: Home) -> Mapping[str, DataRoute]:
     """The routes of every page over one worker's desk and home."""
-    return {**PlaygroundData(desk, home).routes(), **TableData.of_home(desk, home).routes()}
+    return {
+        **PlaygroundData(desk, home).routes(),
+        **TableData.of_home(desk, home).routes(),
+        **HealthData(desk, home).routes(),
+    }

@@ -44,6 +44,14 @@ export function percent(value, digits = 0, { signed = false } = {}) {
   return formatter(options).format(value);
 }
 
+/** Bytes in KiB, MiB or GiB. */
+export function size(bytes) {
+  if (unknown(bytes)) return UNKNOWN;
+  if (bytes < 2 ** 20) return `${number(bytes / 2 ** 10, 1)} KiB`;
+  if (bytes < 2 ** 30) return `${number(bytes / 2 ** 20, 1)} MiB`;
+  return `${number(bytes / 2 ** 30, 1)} GiB`;
+}
+
 /** Seconds as milliseconds, seconds, minutes, hours or days, whichever reads best. */
 export function duration(seconds) {
   if (unknown(seconds)) return UNKNOWN;
