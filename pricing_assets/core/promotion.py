@@ -56,9 +56,10 @@ class Gate:
         return bool(self.value >= self.threshold)
 
     def as_json(self) -> dict[str, Any]:
-        """The gate and its outcome; a NaN becomes null."""
+        """The gate and its outcome; a value that is unknown and a limit that is none are null."""
         value = float(self.value) if self.measured else None
-        return {**asdict(self), "value": value, "passed": self.passed}
+        threshold = float(self.threshold) if np.isfinite(self.threshold) else None
+        return {**asdict(self), "value": value, "threshold": threshold, "passed": self.passed}
 
 
 def promotion_gates(
@@ -125,11 +126,28 @@ def all_passed(gates: Iterable[Gate]) -> bool:
     return all(gate.passed for gate in gates)
 
 
+def gate_report(gates: Mapping[str, Any], *, version: str, alias: str) -> dict[str, Any]:
+    """What the service and ``pricing status`` show of the last candidate.
+
+    Args:
+        gates: generated_at, and checks as :meth:`Gate.as_json` gives them.
+        version: the candidate's, in the registry.
+        alias: what it became.
+
+    Returns:
+        generated_at, model_version, alias, checks, alarms (name and why of each that failed).
+    """
+    failed = [gate for gate in gates["checks"] if not gate["passed"]]
+    alarms = [{"name": gate["name"], "why": gate_sentence(gate)} for gate in failed]
+    return {**gates, "model_version": version, "alias": alias, "alarms": alarms}
+
+
 def gate_sentence(gate: Mapping[str, Any]) -> str:
     """One gate, as :meth:`Gate.as_json` gives it, in words."""
     value = gate["value"]
     shown = "unknown" if value is None else f"{value:.4g}"
-    text = f"{gate['name']} is {shown}, must be {gate['bound']} {gate['threshold']:.4g}"
+    limit = "any" if gate["threshold"] is None else f"{gate['threshold']:.4g}"
+    text = f"{gate['name']} is {shown}, must be {gate['bound']} {limit}"
     return f"{text} ({gate['why']})" if gate.get("why") else text
 
 

@@ -18,6 +18,27 @@ from pricing_assets.core.settings import GateParameters
 
 UNKNOWN = float("nan")
 
+GATES = (
+    "quarantined_share",
+    "unpriced_share",
+    "feature_drift",
+    "leaking_column",
+    "personal_features",
+    "model_age_days",
+    "data_age_days",
+    "forecast_wape_ratio",
+    "interval_coverage",
+    "guard_rail_violations",
+    "priced_products",
+    "skill_low_90",
+    "error_over_floor",
+    "price_gap",
+    "margin_gap",
+    "proxy_exposure",
+    "off_policy_difference_low_90",
+)
+"""Every gate by name; each is a check in Dagster's page."""
+
 
 @dataclass(frozen=True, slots=True)
 class DataEvidence:
@@ -49,6 +70,7 @@ def data_gates(evidence: DataEvidence, *, parameters: GateParameters) -> tuple[G
     feature, drift = _worst(evidence.drift)
     column, leak = _worst(evidence.leaks)
     personal = ", ".join(evidence.personal) or f"none of {len(evidence.features)} features"
+    oldest = parameters.max_data_age_days
     return (
         Gate(
             "quarantined_share",
@@ -88,14 +110,14 @@ def data_gates(evidence: DataEvidence, *, parameters: GateParameters) -> tuple[G
             "at most",
             "days since the demand model was trained",
         ),
-        *_data_age(evidence.data_age_days, limit=parameters.max_data_age_days),
+        Gate(
+            "data_age_days",
+            evidence.data_age_days,
+            np.inf if oldest is None else oldest,
+            "at most",
+            "days since the last sale" + ("; no limit is set" if oldest is None else ""),
+        ),
     )
-
-
-def _data_age(days: float, *, limit: float | None) -> tuple[Gate, ...]:
-    if limit is None:
-        return ()
-    return (Gate("data_age_days", days, limit, "at most", "days since the last sale"),)
 
 
 def accuracy_gates(
@@ -180,7 +202,7 @@ def off_policy_gate(
         estimator: whose row counts, if it did not refuse.
         parameters: thresholds.
     """
-    name, limit = "off_policy_difference_low_90", -parameters.max_off_policy_loss
+    name, limit = "off_policy_difference_low_90", 0.0 - parameters.max_off_policy_loss
     optional = not parameters.require_off_policy
     if evaluation is None or evaluation.empty:
         return Gate(name, UNKNOWN, limit, "at least", "not evaluated", optional=optional)
@@ -195,10 +217,15 @@ def off_policy_gate(
     return Gate(name, low, limit, "at least", why, optional=optional)
 
 
+def known(value: float | None) -> float:
+    """A number out of JSON, where null is unknown."""
+    return UNKNOWN if value is None else float(value)
+
+
 def _worst(measures: Mapping[str, float]) -> tuple[str, float]:
     """Name and value of the largest known measure; NaN without one."""
-    known = {name: value for name, value in measures.items() if np.isfinite(value)}
-    if not known:
+    measured = {name: value for name, value in measures.items() if np.isfinite(value)}
+    if not measured:
         return "", UNKNOWN
-    name = max(known, key=lambda one: known[one])
-    return name, float(known[name])
+    name = max(measured, key=lambda one: measured[one])
+    return name, float(measured[name])

@@ -66,7 +66,12 @@ class LiveAccuracy:
 
 
 def promoted_forecast(
-    forecast: pd.DataFrame, plan: FuturePlan, elasticity: pd.DataFrame
+    forecast: pd.DataFrame,
+    plan: FuturePlan,
+    *,
+    elasticity: pd.DataFrame,
+    validated: Floats,
+    model_version: str,
 ) -> pd.DataFrame:
     """What must be kept of a forecast so that it can be judged later at the prices that came.
 
@@ -74,11 +79,20 @@ def promoted_forecast(
         forecast: date, product_id, store_id, mean; S series after another over the plan's H dates.
         plan: the prices (S, H) that it assumed.
         elasticity: product_id, store_id, own_price_elasticity.
+        validated: (k,) WAPE by walk-forward origin.
+        model_version: of the promoted model.
 
     Returns:
-        date, product_id, store_id, mean (units), price (currency units), elasticity.
+        date, product_id, store_id, mean (units), price (currency units), elasticity, and the same
+        in every row: validated_wape, validated_noise, model_version.
     """
-    kept = forecast[["date", *_KEY, "mean"]].assign(price=plan.price.ravel())
+    known = validated[np.isfinite(validated)]
+    kept = forecast[["date", *_KEY, "mean"]].assign(
+        price=plan.price.ravel(),
+        validated_wape=float(known.mean()) if known.size else float("nan"),
+        validated_noise=float(known.std(ddof=1)) if known.size > 1 else 0.0,
+        model_version=model_version,
+    )
     slopes = elasticity[[*_KEY, "own_price_elasticity"]].drop_duplicates(_KEY)
     return kept.merge(slopes, on=_KEY, how="left").rename(
         columns={"own_price_elasticity": "elasticity"}
@@ -86,7 +100,7 @@ def promoted_forecast(
 
 
 def live_accuracy(
-    kept: pd.DataFrame, panel: Panel, *, validated: Floats, changed_price: float = 0.005
+    kept: pd.DataFrame, panel: Panel, *, changed_price: float = 0.005
 ) -> LiveAccuracy:
     r"""Error of a kept forecast on the panel's periods since.
 
@@ -97,7 +111,6 @@ def live_accuracy(
     Args:
         kept: as :func:`promoted_forecast` gives it.
         panel: sales up to now; the kept dates after its end are left out.
-        validated: (k,) WAPE by walk-forward origin.
         changed_price: relative change that counts.
     """
     joined = kept.merge(_sold_since(panel, kept["date"].min()), on=["date", *_KEY])
@@ -107,15 +120,14 @@ def live_accuracy(
     expected = joined["mean"].to_numpy() * np.where(moved, relative**slope, 1.0)
     sold = joined["units"].to_numpy(dtype=np.float64)
     wape, noise = _wape_with_noise(expected, sold, joined["product_id"], joined["date"])
-    known = validated[np.isfinite(validated)]
     total = float(sold.sum())
     return LiveAccuracy(
         days=int(joined["date"].nunique()),
         cells=len(joined),
         wape=wape,
         noise=noise,
-        validated=float(known.mean()) if known.size else float("nan"),
-        validated_noise=float(known.std(ddof=1)) if known.size > 1 else 0.0,
+        validated=float(kept["validated_wape"].iloc[0]),
+        validated_noise=float(kept["validated_noise"].iloc[0]),
         bias=float((expected - sold).sum() / total) if total > 0 else float("nan"),
     )
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import kolmogorov
 
 from pricing_assets.core.monitoring_parameters import MonitoringParameters
 from pricing_assets.core.panel import Panel
@@ -27,6 +26,8 @@ ROOM = 1.5
 """A window drifts where it moves this many times as far as the earlier windows ever did."""
 MIN_VALUES = 20
 MIN_RESIDUALS = 24
+BLOCKS = 12
+SHUFFLES = 1_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ class ResidualBreak:
     """Outcome of a CUSUM test of residuals for a change of their mean.
 
     Attributes:
-        statistic: largest scaled partial sum; NaN under :data:`MIN_RESIDUALS`.
-        p_value: how often chance alone gives more.
+        statistic: largest partial sum of what is above the mean; NaN under :data:`MIN_RESIDUALS`.
+        p_value: how often chance alone gives as much.
         position: first residual after the likeliest change.
         shift: mean after that place less the mean before it.
     """
@@ -103,42 +104,34 @@ def ks_distance(before: Floats, now: Floats) -> float:
     return float(np.abs(below - below_now).max())
 
 
-def long_run_deviation(residuals: Floats) -> float:
-    """Root of the long-run variance: Bartlett weights over about 1.5 n^(1/3) lags.
-
-    (Newey and West 1987), around the mean.
-    """
-    centred = residuals - residuals.mean()
-    count = len(centred)
-    lags = int(np.ceil(1.5 * count ** (1 / 3)))
-    total = float(centred @ centred) / count
-    for lag in range(1, lags + 1):
-        weight = 1 - lag / (lags + 1)
-        total += 2 * weight * float(centred[lag:] @ centred[:-lag]) / count
-    return float(np.sqrt(max(total, 0.0)))
-
-
-def residual_break(residuals: Floats) -> ResidualBreak:
+def residual_break(residuals: Floats, *, seed: int = 0) -> ResidualBreak:
     r"""CUSUM test of (n,) residuals in time order for a change of their mean.
 
-    .. math:: \max_k |\sum_{t \le k} (r_t - \bar r)| / (\hat\sigma_{lr} \sqrt n)
+    .. math:: \max_k |\sum_{t \le k} (r_t - \bar r)|
 
-    whose limit without a change is the largest |Brownian bridge| (Ploberger and Kraemer 1992), so
-    that the false-alarm rate is the p-value's threshold; serial dependence is in the long-run
-    variance.
+    (Page 1954) against its distribution when :data:`BLOCKS` blocks of successive residuals are
+    shuffled: without a change their order says nothing, while what hangs together within a block
+    stays (Kirch 2007). A long-run variance in its place loses all power under a change, which it
+    takes for dependence.
+
+    Args:
+        residuals: NaN are left out.
+        seed: of the shuffles.
     """
     known = residuals[np.isfinite(residuals)]
-    count = len(known)
-    if count < MIN_RESIDUALS:
+    if len(known) < MIN_RESIDUALS:
         return ResidualBreak(float("nan"), float("nan"), 0, float("nan"))
-    deviation = long_run_deviation(known)
-    sums = np.cumsum(known - known.mean())[:-1]
-    position = int(np.argmax(np.abs(sums))) + 1
+    length = len(known) // BLOCKS
+    known = known[len(known) - BLOCKS * length :]
+    centred = known - known.mean()
+    sums = np.abs(np.cumsum(centred))[:-1]
+    position = int(np.argmax(sums)) + 1
     shift = float(known[position:].mean() - known[:position].mean())
-    if deviation <= 1e-12:
-        return ResidualBreak(0.0, 1.0, position, shift)
-    statistic = float(np.abs(sums).max() / (deviation * np.sqrt(count)))
-    return ResidualBreak(statistic, float(kolmogorov(statistic)), position, shift)
+    order = np.argsort(np.random.default_rng(seed).random((SHUFFLES, BLOCKS)), axis=1)
+    shuffled = centred.reshape(BLOCKS, length)[order].reshape(SHUFFLES, -1)
+    chance = np.abs(np.cumsum(shuffled, axis=1)).max(axis=1)
+    beaten = 1 + int((chance >= sums.max() * (1 - 1e-9)).sum())
+    return ResidualBreak(float(sums.max()), beaten / (SHUFFLES + 1), position, shift)
 
 
 def panel_features(panel: Panel) -> dict[str, Floats]:

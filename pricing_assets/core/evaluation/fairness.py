@@ -37,7 +37,8 @@ PERSONAL = frozenset(
     }
 )
 """Words of a column's name that point at a person, or at what must not set a price."""
-_NOT_PERSONAL = frozenset({"product_name", "brand_name", "store_name", "age_days", "product_age"})
+_OF_PRODUCTS = frozenset({"product_name", "brand_name", "store_name", "product_age", "log_age"})
+"""Names with such a word that say something of a product or a store."""
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
@@ -203,7 +204,7 @@ def personal_features(names: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         words = {word.lower() for word in _WORD.findall(name)}
         joined = "".join(word.lower() for word in _WORD.findall(name))
-        if name.lower() not in _NOT_PERSONAL and (words & PERSONAL or joined in PERSONAL):
+        if name.lower() not in _OF_PRODUCTS and (words & PERSONAL or joined in PERSONAL):
             found.add(name)
     return tuple(sorted(found))
 
