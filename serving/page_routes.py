@@ -1,7 +1,8 @@
 """The data of the pages, by address.
 
 Belongs here: which route is answered by whom, and what its query must hold. How a page's question
-becomes an answer is in ``playground_data``, ``table_api`` and ``health``.
+becomes an answer is in ``playground_data``, ``table_api``,
+``impact`` and ``health``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from serving.desk import Desk
 from serving.health import HealthData
 from serving.home import Home
+from serving.impact import ImpactData
 from serving.pages import DataRoute
 from serving.playground_data import PlaygroundData
 from serving.table_api import TableData
@@ -21,5 +23,6 @@ def page_routes(desk: Desk, home: Home) -> Mapping[str, DataRoute]:
     return {
         **PlaygroundData(desk, home).routes(),
         **TableData.of_home(desk, home).routes(),
+        **ImpactData(desk, home).routes(),
         **HealthData(desk, home).routes(),
     }
