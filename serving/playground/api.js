@@ -71,6 +71,7 @@ async function send(path, options) {
   const used = sessionStorage.getItem(TOKEN_KEY);
   const response = await patient(path, options, used);
   if (response.status !== 401) return response;
+  await response.text();
   // Several calls of one page are refused together; they share one question.
   if (sessionStorage.getItem(TOKEN_KEY) === used) {
     asking ??= askForToken(used !== null).finally(() => (asking = null));
@@ -84,6 +85,7 @@ async function patient(path, options, token) {
   for (let left = BUSY_TRIES; ; left -= 1) {
     const response = await attempt(path, options, token);
     if (response.status !== 429 || left === 0) return response;
+    await response.text();
     await new Promise((resolve) => setTimeout(resolve, BUSY_WAIT_MS));
     if (options.signal?.aborted) throw new DOMException("a later question took its place", "AbortError");
   }

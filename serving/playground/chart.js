@@ -7,14 +7,20 @@ import { UNKNOWN } from "./format.js";
 
 const FONT = "12px system-ui, sans-serif";
 const MARK_ROW = 16;
+/** Ticks of days, months and years: spacing, text, and the line below where the year changes. */
+const DATES = [
+  [3600 * 24 * 365, "{YYYY}", null, null, null, null, null, null, 1],
+  [3600 * 24 * 28, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+  [1, "{D} {MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+];
 const MAX_TABLE_ROWS = 400;
 
 /**
  * A chart in `host`. Draw it with `draw(spec)`, as often as the data change:
  *
  * - `label`: its accessible name;
- * - `x`: `{label, values, format, time}`; values ascend; `time` takes Unix seconds;
- * - `y`: `{label, format, fromZero}`; `format` also writes the axis, `short` where given;
+ * - `x`: `{label, values, format, short, time}`; values ascend; `time` takes Unix seconds of days;
+ * - `y`: `{label, format, fromZero}`; `format` also writes the axis, `short` instead where given;
  * - `series`: `[{label, values, color, low, high, stepped, dashed, bars}]`; null is a gap; `low`
  *   and `high` make a band; `color` names a CSS variable such as "--chart-1";
  * - `marks`: `[{x, label, color, dashed}]`, upright lines;
@@ -85,8 +91,8 @@ export class Chart {
         y: { range: (_, low, high) => paddedRange(low, high, spec.y.fromZero) },
       },
       axes: [
-        axis({ format: spec.x.time ? null : spec.x.format, size: spec.x.time ? 46 : 32 }),
-        axis({ format: spec.y.short ?? spec.y.format, size: 62 }),
+        spec.x.time ? axis({ values: DATES, size: 46 }) : axis({ values: written(spec.x), size: 32 }),
+        axis({ values: written(spec.y), size: 58 }),
       ],
       series,
       bands,
@@ -166,7 +172,12 @@ function seriesOptions(spec) {
   return { series, bands };
 }
 
-function axis({ format, size }) {
+/** Writes the ticks of an axis. */
+function written({ short, format }) {
+  return (_, ticks) => ticks.map((tick) => (tick === null ? "" : (short ?? format)(tick)));
+}
+
+function axis({ values, size }) {
   const line = cssColor("--line");
   return {
     stroke: cssColor("--muted"),
@@ -174,7 +185,7 @@ function axis({ format, size }) {
     grid: { stroke: line, width: 1 },
     ticks: { stroke: line, width: 1, size: 4 },
     size,
-    ...(format ? { values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : format(tick))) } : {}),
+    values,
   };
 }
 

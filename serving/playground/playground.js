@@ -39,11 +39,15 @@ const choices = {
 };
 const promotion = h("input", { type: "checkbox", onchange: refresh });
 
+const plain = (value) => number(value, 2);
+
 let product = null;
 
 function select(label, options) {
-  const field = h("select", { onchange: () => refresh() }, ...Object.entries(options).map(([value, text]) => h("option", { value }, text)));
-  return { field, element: h("label", {}, label, field) };
+  const id = `choice-${label.toLowerCase()}`;
+  const texts = Object.entries(options).map(([value, text]) => h("option", { value }, text));
+  const field = h("select", { id, onchange: () => refresh() }, ...texts);
+  return { field, element: h("div", { class: "field" }, h("label", { for: id }, label), field) };
 }
 
 function buildControls() {
@@ -227,7 +231,7 @@ function showCurves(answer) {
     { x: answer.recommended.price, label: `recommended ${price(answer.recommended.price)}`, color: "--accent" },
     answer.tried && { x: answer.tried.price, label: `looked at ${price(answer.tried.price)}`, color: "--chart-3" },
   ].filter(Boolean);
-  const x = { label: "Price", values: points.map((point) => point.price), format: price };
+  const x = { label: "Price", values: points.map((point) => point.price), format: price, short: plain };
   const first = x.values[0];
   const last = x.values[x.values.length - 1];
   const shade = [{ from: first, to: answer.price_floor }, { from: answer.price_ceiling, to: last }];
@@ -277,7 +281,7 @@ async function showHistory(found) {
   charts.sales.draw({ ...shared, label: "Units sold by day", y: { format: (value) => number(value, 1), short: compact, fromZero: true },
     series: [{ label: `Units${legend}`, values: history.units, color: "--chart-1", bars: true }] });
   const rival = history.rival_price.some((value) => value !== null);
-  charts.price.draw({ ...shared, label: "Price by day", y: { format: price },
+  charts.price.draw({ ...shared, label: "Price by day", y: { format: price, short: plain },
     series: [
       { label: "Price paid", values: history.price, color: "--chart-2", stepped: true },
       ...(rival ? [{ label: "Rivals, mean", values: history.rival_price, color: "--chart-3", stepped: true, dashed: true }] : []),
