@@ -108,7 +108,8 @@ def catalogue(n: int, *, stock_share: float, seed: int = 1) -> PriceProblem:
 
 def measure(*, products: int, stock_share: float, rounds: int) -> EngineResult:
     """Time all engines in turn on one catalogue, and compare the compiled one's prices."""
-    from pricing_assets.core.price_kernel_cpu import pack, solve_packed
+    from pricing_assets.core.price_kernel_cpu import solve_packed
+    from pricing_assets.core.price_packing import pack
 
     start = time.perf_counter()
     solve_packed(pack(catalogue(10, stock_share=stock_share)), LIMITS, threads=1)
@@ -158,7 +159,8 @@ def _cores() -> int:
 
 def _against_reference(problem: PriceProblem) -> tuple[float, float]:
     """Share of prices that differ from the reference's, and the largest relative gap there."""
-    from pricing_assets.core.price_kernel_cpu import pack, solve_packed
+    from pricing_assets.core.price_kernel_cpu import solve_packed
+    from pricing_assets.core.price_packing import pack
 
     expected, found = solve_reference(problem, LIMITS), solve_packed(pack(problem), LIMITS)
     value = objective_value(problem, np.stack([expected.price, found.price], axis=1))[0]

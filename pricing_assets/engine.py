@@ -6,6 +6,7 @@ are ``serving.live_quote``, the same that HTTP answers with; many are ``core.pri
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from serving.rule_quote import rule_quote
 from serving.wire import PriceRequest, price_request
 
 if TYPE_CHECKING:
-    from pricing_assets.core.price_search import RowChooser
+    from pricing_assets.core.catalogue_search import CatalogueEngine
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 
@@ -157,8 +158,9 @@ class DynamicPricingEngine:
 class BatchPriceOptimizer:
     """Prices for a whole catalogue at once, on a device of this machine.
 
-    ``auto`` takes CUDA, then MPS, then the CPU. All give the same prices: the search on a device
-    is ``core.price_table_torch``, on the CPU NumPy's reference.
+    ``auto`` takes CUDA, then MPS, then the CPU. All give the same prices. Products without
+    substitutes are searched by ``core.price_kernel`` (compiled on the CPU), part by part on every
+    core; the others together by ``core.price_search``.
 
     >>> import pandas as pd
     >>> from pricing_assets.core.settings import PricingSettings
@@ -216,17 +218,24 @@ class BatchPriceOptimizer:
         settings = self._settings or load_settings()
         if objective is not None:
             settings = settings.model_copy(update={"objective": objective})
-        if isinstance(catalog_frame, pa.Table):
-            return price_catalogue(catalog_frame, settings=settings, chooser=self._chooser())
-        return price_frame(catalog_frame, settings=settings, chooser=self._chooser())
+        price = price_catalogue if isinstance(catalog_frame, pa.Table) else price_frame
+        return price(catalog_frame, settings=settings, engine=self._engine())
 
-    def _chooser(self) -> RowChooser | None:
-        """The search on the device; None is the reference."""
+    def _engine(self) -> CatalogueEngine:
+        """What searches, on every core; the search on the device where there is one."""
+        from pricing_assets.core.catalogue_search import cpu_engine
+
+        engine = cpu_engine(threads=_usable_cores())
         if self.device == "cpu":
-            return None
+            return engine
         from pricing_assets.core.price_table_torch import torch_chooser
 
-        return torch_chooser(self.device)
+        return replace(engine, chooser=torch_chooser(self.device))
+
+
+def _usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _number(value: float | None) -> float | None:

@@ -83,10 +83,24 @@ def search_inputs(frame: pd.DataFrame, *, settings: PricingSettings) -> SearchIn
         MissingCostError: the objective weighs profit and no product has a unit cost.
     """
     require_costs(_floats(frame, "unit_cost"), settings=settings)
-    rails = row_rails(frame, settings=settings)
+    inputs = row_inputs(frame, settings=settings)
+    share = settings.sell_through.target_share
+    if settings.objective != "sell_through" or share is None:
+        return inputs
+    return _selling_through(inputs, settings=settings, share=share)
+
+
+def row_inputs(
+    frame: pd.DataFrame, *, settings: PricingSettings, candidates: int | None = None
+) -> SearchInputs:
+    """``search_inputs`` of a part of a catalogue: whether any cost is known is not asked here.
+
+    ``candidates`` as in ``row_rails``; a target of ``sell_through`` is left out.
+    """
+    rails = row_rails(frame, settings=settings, candidates=candidates)
     curves, usable = usable_curves(frame)
     facts = price_facts(frame, bounds=rails.bounds, usable=usable, settings=settings)
-    inputs = SearchInputs(
+    return SearchInputs(
         frame=frame,
         curves=curves,
         usable=usable,
@@ -95,10 +109,6 @@ def search_inputs(frame: pd.DataFrame, *, settings: PricingSettings) -> SearchIn
         rails=rails,
         facts=facts,
     )
-    share = settings.sell_through.target_share
-    if settings.objective != "sell_through" or share is None:
-        return inputs
-    return _selling_through(inputs, settings=settings, share=share)
 
 
 def _selling_through(
@@ -178,11 +188,11 @@ def price_facts(
         worth=worth,
         available=np.where(np.isfinite(on_hand), np.maximum(on_hand, 0), np.inf),
         changeable=usable & known & ~refused & bounds.priceable,
-        substitutes=_substitutes(frame, usable=usable),
+        substitutes=substitutes_of(frame, usable=usable),
     )
 
 
-def _substitutes(frame: pd.DataFrame, *, usable: Flags) -> Substitutes:
+def substitutes_of(frame: pd.DataFrame, *, usable: Flags) -> Substitutes:
     """Products of one category and store; none where the category or the column is missing."""
     rows = np.arange(len(frame))
     if not {"category", "cross_elasticity"} <= set(frame.columns):

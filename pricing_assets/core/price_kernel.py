@@ -24,11 +24,14 @@ largest smaller step that is as safe is taken, if it gains. Without stock that p
           e_\alpha = \mu + \operatorname{sgn}(\Delta z)\, s\, \Phi^{-1}(\alpha) ,
 
 m the worth of a unit: profit under a pessimistic elasticity. It rises with the step, so that the
-safe steps are an interval. A finite stock makes a dearer price safer still.
+safe steps are an interval. A finite stock makes a dearer price safer still; there the interval is
+found with the stock in the probability. Where a stock that sells out makes several prices bring
+the same, the one that changes least is taken.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -139,6 +142,10 @@ class PriceSolution:
     best_gain: NDArray[np.floating]
 
 
+Solver = Callable[[PriceProblem, RiskLimits], PriceSolution]
+"""One engine: prices of a problem."""
+
+
 def price_problem(
     *,
     curves: DemandCurves,
@@ -185,6 +192,19 @@ def joined(parts: list[PriceSolution]) -> PriceSolution:
     return PriceSolution(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
 
 
+def solved_apart(
+    problem: PriceProblem, limits: RiskLimits, *, where: Flags, solve: Solver
+) -> PriceSolution:
+    """``solve`` of the rows (n,) of ``where``, the float64 reference of the others."""
+    if where.all():
+        return solve(problem, limits)
+    parts = [solve(problem.rows(where), limits), solve_reference(problem.rows(~where), limits)]
+    order = np.argsort(np.r_[np.flatnonzero(where), np.flatnonzero(~where)])
+    found = joined(parts)
+    names = [field.name for field in fields(PriceSolution)]
+    return PriceSolution(**{name: getattr(found, name)[order] for name in names})
+
+
 def objective_value(problem: PriceProblem, price: Minors) -> tuple[Floats, Floats]:
     """V and the expected units of it at prices in minor units, each (n, k) from (n, k)."""
     major = to_major(price, exponent=problem.exponent)
@@ -200,6 +220,8 @@ def _solve_chunk(problem: PriceProblem, limits: RiskLimits) -> PriceSolution:
     gain = value[:, 1] - value[:, 0]
     better = gain > ROUNDING * scale
     best, gain = np.where(better, best, problem.base), np.where(better, gain, 0.0)
+    scarce = np.flatnonzero(better & np.isfinite(problem.available))
+    best[scarce] = _nearest_as_good(problem.rows(scarce), best[scarce])
     worse = _worse(problem, best)
     least = limits.min_relative_uplift * scale
     taken = better & (gain > least) & (worse <= limits.hold_above_p_worse)
@@ -257,37 +279,47 @@ def _worse(problem: PriceProblem, price: Minors) -> Floats:
 
 
 def _safe_step(problem: PriceProblem, best: Minors, *, limits: RiskLimits) -> Minors:
-    """(m,) the largest step from the least-change price towards ``best`` that is safe and gains.
-
-    Bisection on the allowed prices: the probability of less rises with the step. It is taken
-    without the stock, which leaves a dearer price safer than it says; the price found is then
-    checked with the stock, and the least-change price stays where it fails.
-    """
-    endless = np.full(len(problem), np.inf)
-    plain = PriceProblem(
-        **{f.name: getattr(problem, f.name) for f in fields(problem) if f.name != "available"},
-        available=endless,
+    """(m,) the largest step from the least-change price towards ``best`` that is safe and gains."""
+    found, _ = _last_step(
+        problem, best, lambda price: _worse(problem, price) <= limits.hold_above_p_worse
     )
-    up = np.where(best > problem.base, 1, -1)
-    nearest = (problem.base - problem.first) / problem.spacing
-    start = np.where(up > 0, np.floor(nearest), np.ceil(nearest)).astype(np.int64)
-    safe, unsafe = np.zeros_like(start), np.abs((best - problem.first) // problem.spacing - start)
-    unsafe = unsafe + 1
-
-    def at(step: Minors) -> Minors:
-        return np.where(
-            step > 0, problem.first + problem.spacing * (start + up * step), problem.base
-        )
-
-    while (unsafe - safe > 1).any():
-        middle = (safe + unsafe) // 2
-        fine = _worse(plain, at(middle)) <= limits.hold_above_p_worse
-        fine |= middle == safe
-        safe, unsafe = np.where(fine, middle, safe), np.where(fine, unsafe, middle)
-    found = at(safe)
     value, _ = objective_value(problem, np.stack([problem.base, found], axis=1))
     gains = value[:, 1] - value[:, 0] > max(ROUNDING, limits.min_relative_uplift) * np.abs(
         value[:, 0]
     )
     allowed = gains & (_worse(problem, found) <= limits.hold_above_p_worse)
     return np.where(allowed, found, problem.base)
+
+
+def _nearest_as_good(problem: PriceProblem, best: Minors) -> Minors:
+    """(m,) the smallest step towards ``best`` that brings as much, up to ``ROUNDING``."""
+    value, _ = objective_value(problem, np.stack([problem.base, best], axis=1))
+    enough = value[:, 1] - ROUNDING * np.abs(value[:, 0])
+    _, after = _last_step(
+        problem, best, lambda price: objective_value(problem, price[:, None])[0][:, 0] < enough
+    )
+    return after
+
+
+def _last_step(
+    problem: PriceProblem, best: Minors, holds: Callable[[Minors], Flags]
+) -> tuple[Minors, Minors]:
+    """(m,) the last allowed price towards ``best`` at which ``holds``, and the next one.
+
+    Bisection: it holds at the least-change price and at all allowed prices up to some step.
+    """
+    up = np.where(best > problem.base, 1, -1)
+    nearest = (problem.base - problem.first) / problem.spacing
+    start = np.where(up > 0, np.floor(nearest), np.ceil(nearest)).astype(np.int64)
+    most = np.abs((best - problem.first) // problem.spacing - start)
+    inside, outside = np.zeros_like(start), most + 1
+
+    def at(step: Minors) -> Minors:
+        price = problem.first + problem.spacing * (start + up * step)
+        return np.where(step > 0, price, problem.base)
+
+    while (outside - inside > 1).any():
+        middle = (inside + outside) // 2
+        fine = holds(at(middle)) | (middle == inside)
+        inside, outside = np.where(fine, middle, inside), np.where(fine, outside, middle)
+    return at(inside), at(np.minimum(outside, most))

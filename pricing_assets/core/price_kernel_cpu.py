@@ -19,12 +19,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from pricing_assets.core.compiled_math import (
@@ -40,64 +39,32 @@ from pricing_assets.core.compiled_math import (
     step32,
     step64,
 )
-from pricing_assets.core.price_kernel import GRID, ROUNDING, PriceProblem, PriceSolution, RiskLimits
-from pricing_assets.core.price_kernel_stock import ENDLESS, stock_sales, weigh_stock, worse_in_stock
+from pricing_assets.core.price_kernel import (
+    GRID,
+    ROUNDING,
+    PriceProblem,
+    PriceSolution,
+    RiskLimits,
+    solved_apart,
+)
+from pricing_assets.core.price_kernel_stock import stock_sales, weigh_stock, worse_in_stock
+from pricing_assets.core.price_packing import ENDLESS, PackedProblem, fits, pack
 
-Singles = NDArray[np.float32]
-
-LARGEST_MINOR = 1 << 24
-"""Prices in minor units above this are not exact in float32; the reference prices such rows."""
 BLOCK = 1024
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class PackedProblem:
-    """A ``PriceProblem`` as contiguous float32 columns of shape (n,); prices in minor units."""
+def solve_compiled(problem: PriceProblem, limits: RiskLimits) -> PriceSolution:
+    """``price_kernel.solve_reference`` compiled, on one thread: the same contract.
 
-    reference: Singles
-    units: Singles
-    units_cv: Singles
-    mean: Singles
-    sd: Singles
-    curvature: Singles
-    slope: Singles
-    intercept: Singles
-    available: Singles
-    first: Singles
-    spacing: Singles
-    last: Singles
-    base: Singles
-
-    def __len__(self) -> int:
-        return int(self.base.shape[0])
-
-    @property
-    def columns(self) -> tuple[Singles, ...]:
-        """The columns in the order of the fields."""
-        return tuple(getattr(self, field.name) for field in fields(self))
-
-
-def pack(problem: PriceProblem) -> PackedProblem:
-    """The float32 columns of a problem; worth is scaled to a price in minor units."""
-    scale = 10.0**problem.exponent
-    curves = problem.curves
-    columns = {
-        "reference": curves.reference_price * scale,
-        "units": curves.reference_units,
-        "units_cv": curves.reference_units_cv,
-        "mean": curves.elasticity_mean,
-        "sd": curves.elasticity_sd,
-        "curvature": curves.curvature,
-        "slope": problem.worth.slope,
-        "intercept": problem.worth.intercept * scale,
-        "available": np.minimum(problem.available, ENDLESS),
-        "first": problem.first,
-        "spacing": problem.spacing,
-        "last": problem.count - 1,
-        "base": problem.base,
-    }
-    return PackedProblem(**{n: np.ascontiguousarray(v, np.float32) for n, v in columns.items()})
+    Products with a price above ``price_packing.LARGEST_MINOR`` are priced by the reference.
+    """
+    return solved_apart(
+        problem,
+        limits,
+        where=fits(problem),
+        solve=lambda some, risk: solve_packed(pack(some), risk),
+    )
 
 
 def solve_packed(packed: PackedProblem, limits: RiskLimits, *, threads: int = 1) -> PriceSolution:
@@ -190,9 +157,10 @@ def _coarse(columns: Any, start: Any, width: Any) -> None:
         share = (a - SINGLE(1)) / ((SINGLE(2) if flat else ratio) - SINGLE(1))
         d = (middle - low) * (SINGLE(2 / (GRID - 1)) if flat else share)
         g = exp32(h * (mean[i] + s2 * (z0 + SINGLE(0.5) * h)))
-        value = slope[i] * low - cut[i]
+        loss = SINGLE(cut[i])
+        value = slope[i] * low - loss
         state = (low, d, SINGLE(1), g, value, low)
-        state = _advance_31(state, a, exp32(s2 * h * h), slope[i], cut[i])
+        state = _advance_31(state, a, exp32(s2 * h * h), slope[i], loss)
         start[i] = state[5]
         width[i] = max(state[5] * (logs[1] - logs[0]), high - low) * SINGLE(1.1 / (GRID - 1))
 
@@ -280,7 +248,12 @@ def _safe_step(columns: Any, j: int, best: Any, rule: Any, room: Any) -> Any:
     step, _ = step64(log64(base / np.float64(columns[0][j])), np.float64(columns[5][j]))
     while unsafe - safe > 1.0:
         middle = np.floor((safe + unsafe) / 2)
-        if _odds(columns, j, low + spacing * (start + up * middle), worth, step) <= bound:
+        price = low + spacing * (start + up * middle)
+        if columns[8][j] < ENDLESS:
+            fine = worse_in_stock(columns, j, price) <= alpha
+        else:
+            fine = _odds(columns, j, price, worth, step) <= bound
+        if fine:
             safe = middle
         else:
             unsafe = middle
@@ -325,7 +298,7 @@ def _decide(columns: Any, out: Any, best: Any, facts: Any, rule: Any, room: Any)
         better = gain > SINGLE(ROUNDING)
         worse = facts[3][i] if better else SINGLE(0)
         taken = (gain > least) & (worse <= alpha)
-        held = (slope[i] * base[i] - cut[i]) * facts[1][i]
+        held = (slope[i] * base[i] - SINGLE(cut[i])) * facts[1][i]
         shown = gain if better else SINGLE(0)
         base_units[i] = facts[1][i]
         best_out[i] = np.int32(best[i] if better else base[i])

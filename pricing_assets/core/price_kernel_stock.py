@@ -22,10 +22,9 @@ from pricing_assets.core.compiled_math import (
     quantile,
     step64,
 )
-from pricing_assets.core.price_kernel import GRID
+from pricing_assets.core.price_kernel import GRID, ROUNDING
+from pricing_assets.core.price_packing import ENDLESS
 
-ENDLESS = np.float32(3e38)
-"""Stock that never runs out."""
 FEW = 8
 """Allowed prices that are compared at once in the end, the base among them."""
 _MIDPOINTS = (np.arange(16) + 0.5) / 16
@@ -107,13 +106,43 @@ def _best_in_stock(columns: Any, j: int, room: Any) -> Any:
 
 
 @njit(nogil=True, **MATH)
+def _nearest_as_good(columns: Any, j: int, best: Any, enough: Any, room: Any) -> Any:
+    """``price_kernel._nearest_as_good`` of product j: the least change that brings ``enough``."""
+    low, spacing, base = np.float64(columns[9][j]), np.float64(columns[10][j]), columns[12][j]
+    up = 1.0 if best > base else -1.0
+    nearest = (base - low) / spacing
+    start = np.floor(nearest + 1e-6) if up > 0 else np.ceil(nearest - 1e-6)
+    most = np.floor(abs((best - low) / spacing - start) + 0.5)
+    inside, outside = 0.0, most
+    step = most - 1.0
+    prices, sales, values = room[0, :1], room[1, :1], room[2, :1]
+    while outside - inside > 1.0:
+        prices[0] = low + spacing * (start + up * step)
+        stock_sales(columns, j, prices, sales, values)
+        if values[0] < enough:
+            inside = step
+        else:
+            outside = step
+        step = np.floor((inside + outside) / 2)
+    return low + spacing * (start + up * outside)
+
+
+@njit(nogil=True, **MATH)
 def weigh_stock(columns: Any, best: Any, facts: Any, room: Any) -> None:
     """``_refine`` and ``_weigh`` for the products of a block whose stock is finite."""
     for i in range(best.shape[0]):
         if columns[8][i] < ENDLESS:
             at = _best_in_stock(columns, i, room)
-            price, held = room[0, at], room[2, 0]
+            price, sold, value = room[0, at], room[1, at], room[2, at]
+            units, held = room[1, 0], room[2, 0]
+            if price != columns[12][i] and value - held > ROUNDING * abs(held):
+                enough = value - ROUNDING * abs(held)
+                nearer = _nearest_as_good(columns, i, price, enough, room)
+                if nearer != price:
+                    room[0, 0] = price = nearer
+                    stock_sales(columns, i, room[0, :1], room[1, :1], room[2, :1])
+                    sold, value = room[1, 0], room[2, 0]
             best[i] = SINGLE(price)
-            facts[0][i], facts[1][i] = SINGLE(room[1, at]), SINGLE(room[1, 0])
-            facts[2][i] = SINGLE((room[2, at] - held) / max(abs(held), 1e-30))
+            facts[0][i], facts[1][i] = SINGLE(sold), SINGLE(units)
+            facts[2][i] = SINGLE((value - held) / max(abs(held), 1e-30))
             facts[3][i] = SINGLE(worse_in_stock(columns, i, price))

@@ -79,7 +79,7 @@ def price_relations(
         settings: gives the rules; those that are off make no relation.
     """
     rails = settings.guardrails
-    if not _asked(rails):
+    if not rules_asked(rails):
         return _no_relations(len(frame))
     rows = _rows(frame, priceable)
     pairs = [_ladders(rows, rails.ladders, gap=rails.ladder_min_gap)]
@@ -113,7 +113,7 @@ def price_relations(
     )
 
 
-def _asked(rails: GuardRailParameters) -> bool:
+def rules_asked(rails: GuardRailParameters) -> bool:
     """Some rule between products is on."""
     limits = (rails.zone_parity, rails.kvi_max_index, rails.kvi_max_mean_index)
     return bool(rails.size_parity or rails.ladders or any(one is not None for one in limits))

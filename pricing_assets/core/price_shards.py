@@ -22,32 +22,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pricing_assets.core.catalogue_prices import price_catalogue
+from pricing_assets.core.catalogue_prices import PRICE_SCHEMA, price_catalogue
 from pricing_assets.core.errors import InvalidSettingError, MissingColumnError
 from pricing_assets.core.guardrails import RULES_VERSION
-from pricing_assets.core.price_table import STAMP_COLUMNS
 from pricing_assets.core.promotion import violations
 from pricing_assets.core.settings import PricingSettings
-from pricing_assets.core.tables import PRICE_TABLE_COLUMNS
 
-_TEXTS = frozenset(
-    {"product_id", "store_id", "segment", "currency", "decision", "reasons", "objective"}
-)
-_WHOLE = frozenset({"horizon_days"})
 _RAILS = ["recommended_price", "price_floor", "price_ceiling"]
 _SUMS = ("expected_profit", "expected_profit_at_current", "expected_revenue")
-
-
-def _kind(name: str) -> pa.DataType:
-    if name in _TEXTS:
-        return pa.string()
-    return pa.int64() if name in _WHOLE else pa.float64()
-
-
-PRICE_SCHEMA = pa.schema(
-    [(name, _kind(name)) for name in PRICE_TABLE_COLUMNS if name not in STAMP_COLUMNS]
-)
-"""Columns of a shard's prices: the price table without the stamps of publication."""
 
 
 @dataclass(frozen=True, slots=True)

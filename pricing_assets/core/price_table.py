@@ -8,6 +8,7 @@ The search is ``core.price_search``, bounds and endings ``core.guardrails``, exp
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,19 +16,14 @@ from numpy.typing import NDArray
 
 from pricing_assets.core.currency import to_major, to_minor
 from pricing_assets.core.demand import DemandCurves, is_extrapolation
-from pricing_assets.core.expected_sales import (
-    expected_sales,
-    probability_worse,
-    scaled,
-    select,
-    uplift_interval,
-)
+from pricing_assets.core.expected_sales import scaled
 from pricing_assets.core.guardrails import enforce
 from pricing_assets.core.price_confidence import confidence
 from pricing_assets.core.price_inputs import SearchInputs, curves_with_facts, search_inputs
+from pricing_assets.core.price_outcome import OutcomeFunction, price_outcome
 from pricing_assets.core.price_reasons import PricedRows, reasons, tested
 from pricing_assets.core.price_search import (
-    CHUNK_CELLS,
+    PriceChoice,
     PriceFacts,
     RowChooser,
     choose_prices,
@@ -94,20 +90,47 @@ def _priced(
     inputs: SearchInputs, *, settings: PricingSettings, chooser: RowChooser | None
 ) -> pd.DataFrame:
     """Choose, check, value and explain the price of every row."""
-    facts, bounds = inputs.facts, inputs.bounds
     choice = choose_prices(
         inputs.curves,
         inputs.candidates,
-        facts=facts,
+        facts=inputs.facts,
         parameters=settings.price_table,
         chooser=chooser,
         rails=inputs.rails.linked,
     )
+    keys = {name: inputs.frame[name].astype(str) for name in ("product_id", "store_id")}
+    columns = table_columns(inputs, choice=choice, settings=settings)
+    columns["reasons"] = columns["reasons"].to_pylist()
+    names = (*PRICE_TABLE_COLUMNS, *PRICE_RAIL_COLUMNS)
+    return pd.DataFrame(keys | columns)[[name for name in names if name not in STAMP_COLUMNS]]
+
+
+def table_columns(
+    inputs: SearchInputs,
+    *,
+    choice: PriceChoice,
+    settings: PricingSettings,
+    weigh: OutcomeFunction = price_outcome,
+) -> dict[str, Any]:
+    """The table of chosen prices by column, without keys and stamps; checked before it is said.
+
+    NumPy arrays (n,), one string where it is the same for every row, ``reasons`` in Arrow.
+
+    Args:
+        inputs: n rows.
+        choice: their prices.
+        settings: as they were searched with.
+        weigh: what gives sales, risk and interval of rows that have no substitutes.
+
+    Raises:
+        GuardRailError: a price breaks a rule.
+    """
+    facts, bounds = inputs.facts, inputs.bounds
     ready = bounds.priceable
     minor = np.rint(to_minor(choice.price, exponent=bounds.exponent)).astype(np.int64)
     enforce(minor[ready], bounds.rows(ready))
     published = inputs.rails.published(np.where(ready, minor, 0))
-    outcome, spilled = _outcome(inputs, price=choice.price, settings=settings)
+    outcome, spilled = _outcome(inputs, price=choice.price, settings=settings, weigh=weigh)
     rows = PricedRows(
         minor=np.where(ready, minor, 0),
         bounds=bounds,
@@ -121,45 +144,47 @@ def _priced(
         best_gain=choice.best_gain,
         spillover=spilled,
     )
-    return _frame(inputs.frame, rows=rows, outcome=outcome, settings=settings)
+    return _columns(inputs.frame, rows=rows, outcome=outcome, settings=settings)
 
 
 def _outcome(
-    inputs: SearchInputs, *, price: Floats, settings: PricingSettings
+    inputs: SearchInputs, *, price: Floats, settings: PricingSettings, weigh: OutcomeFunction
 ) -> tuple[dict[str, Floats], Floats]:
     """Expected results by column, and what substitutes gain of the objective, (n,).
 
     The objective is meant without the multipliers of goals.
     """
-    curves, baseline = inputs.curves, inputs.current_price
-    facts = replace(inputs.facts, worth=inputs.objective_worth(settings))
-    both = np.stack([price, baseline], axis=1)
-    factor, gain = _spilled(curves, price, baseline, facts=facts)
-    profit_facts = replace(facts, worth=_profit(facts))
-    profit_gain = _spilled(curves, price, baseline, facts=profit_facts)[1]
-    curves = scaled(curves, factor)
-    known = inputs.known
-    sales = expected_sales(curves, price=both, available=facts.available)
-    sales = np.where(known[:, None], sales, np.nan)
-    profit = (both - facts.unit_cost[:, None]) * sales
-    worse = probability_worse(
+    curves, baseline, facts = inputs.curves, inputs.current_price, inputs.facts
+    worth, gain = inputs.objective_worth(settings), np.zeros(len(price))
+    profit_gain, rest = gain, {}
+    if facts.substitutes.linked.any():
+        weigh = price_outcome
+        factor, gain = _spilled(curves, price, baseline, facts=replace(facts, worth=worth))
+        profit_facts = replace(facts, worth=_profit(facts))
+        profit_gain = _spilled(curves, price, baseline, facts=profit_facts)[1]
+        curves, rest = scaled(curves, factor), {"spillover": gain}
+    brings = weigh(
         curves,
-        price=price[:, None],
+        price=price,
         baseline=baseline,
-        worth=facts.worth,
+        worth=worth,
+        unit_cost=facts.unit_cost,
         available=facts.available,
-        spillover=gain[:, None],
-    )[:, 0]
-    weighed = ~np.isnan(facts.worth.intercept) | (price == baseline)
-    low, high = _interval(curves, price=price, baseline=baseline, facts=facts)
+        **rest,
+    )
+    units = np.where(inputs.known, brings.units, np.nan)
+    profit = (price - facts.unit_cost) * units
+    unknown = np.isnan(profit)
+    now = np.where(inputs.known, (baseline - facts.unit_cost) * brings.baseline_units, np.nan)
+    weighed = ~np.isnan(worth.intercept) | (price == baseline)
     columns = {
-        "expected_units": sales[:, 0],
-        "expected_revenue": price * sales[:, 0],
-        "expected_profit": profit[:, 0],
-        "expected_profit_at_current": profit[:, 1] - profit_gain,
-        "profit_uplift_low_90": np.where(np.isnan(profit[:, 0]), np.nan, low + profit_gain),
-        "profit_uplift_high_90": np.where(np.isnan(profit[:, 0]), np.nan, high + profit_gain),
-        "p_worse": np.where(known & weighed, worse, np.nan),
+        "expected_units": units,
+        "expected_revenue": price * units,
+        "expected_profit": profit,
+        "expected_profit_at_current": now - profit_gain,
+        "profit_uplift_low_90": np.where(unknown, np.nan, brings.low + profit_gain),
+        "profit_uplift_high_90": np.where(unknown, np.nan, brings.high + profit_gain),
+        "p_worse": np.where(inputs.known & weighed, brings.p_worse, np.nan),
     }
     return columns, gain
 
@@ -179,25 +204,6 @@ def _spilled(
     return turn.demand_factor, gain
 
 
-def _interval(
-    curves: DemandCurves, *, price: Floats, baseline: Floats, facts: PriceFacts
-) -> tuple[Floats, Floats]:
-    """90 % interval of the own profit uplift, (n,) each: 0 where the price does not change."""
-    low, high = np.zeros(len(curves)), np.zeros(len(curves))
-    changed = np.flatnonzero((price != baseline) & ~np.isnan(facts.unit_cost))
-    rows = max(1, CHUNK_CELLS // 64)
-    for start in range(0, len(changed), rows):
-        part = changed[start : start + rows]
-        low[part], high[part] = uplift_interval(
-            select(curves, part),
-            price=price[part],
-            baseline=baseline[part],
-            worth=_profit(facts).rows(part),
-            available=facts.available[part],
-        )
-    return low, high
-
-
 def _decision(rows: PricedRows, settings: PricingSettings) -> Names:
     """change, hold or test, (n,)."""
     changed = rows.bounds.priceable & (rows.minor != rows.bounds.current)
@@ -214,13 +220,13 @@ def _limits(rows: PricedRows) -> dict[str, Floats]:
     }
 
 
-def _frame(
+def _columns(
     frame: pd.DataFrame,
     *,
     rows: PricedRows,
     outcome: dict[str, Floats],
     settings: PricingSettings,
-) -> pd.DataFrame:
+) -> dict[str, Any]:
     bounds = rows.bounds
     price = np.where(bounds.priceable, to_major(rows.minor, exponent=bounds.exponent), np.nan)
     inside = ~is_extrapolation(
@@ -235,29 +241,21 @@ def _frame(
         inside=inside,
         prior_sd=settings.elasticity.prior_sd,
     )
-    table = pd.DataFrame(
-        {
-            "product_id": frame["product_id"].astype(str),
-            "store_id": frame["store_id"].astype(str),
-            "segment": "",
-            "currency": settings.currency,
-            "current_price": _floats(frame, "current_price"),
-            "recommended_price": price,
-            **_limits(rows),
-            "decision": _decision(rows, settings),
-            "reasons": reasons(
-                frame, rows=rows, inside=inside, outcome=outcome, settings=settings
-            ).to_pylist(),
-            **outcome,
-            "own_price_elasticity": _floats(frame, "elasticity_mean"),
-            "own_price_elasticity_sd": _floats(frame, "elasticity_sd"),
-            "confidence": trust,
-            "objective": settings.objective,
-            "horizon_days": settings.decision_days,
-            **rows.published.columns,
-            "reference_price_24h": numbers(frame, "reference_price_24h"),
-            "prior_price": numbers(frame, "prior_price"),
-        }
-    )
-    names = (*PRICE_TABLE_COLUMNS, *PRICE_RAIL_COLUMNS)
-    return table[[name for name in names if name not in STAMP_COLUMNS]]
+    return {
+        "segment": "",
+        "currency": settings.currency,
+        "current_price": _floats(frame, "current_price"),
+        "recommended_price": price,
+        **_limits(rows),
+        "decision": _decision(rows, settings),
+        "reasons": reasons(frame, rows=rows, inside=inside, outcome=outcome, settings=settings),
+        **outcome,
+        "own_price_elasticity": _floats(frame, "elasticity_mean"),
+        "own_price_elasticity_sd": _floats(frame, "elasticity_sd"),
+        "confidence": trust,
+        "objective": settings.objective,
+        "horizon_days": settings.decision_days,
+        **rows.published.columns,
+        "reference_price_24h": numbers(frame, "reference_price_24h"),
+        "prior_price": numbers(frame, "prior_price"),
+    }

@@ -118,11 +118,16 @@ class PublishedRails:
         }
 
 
-def row_rails(frame: pd.DataFrame, *, settings: PricingSettings) -> RowRails:
-    """The rails of n rows; ``frame`` as ``price_inputs.curves_with_facts`` gives it."""
+def row_rails(
+    frame: pd.DataFrame, *, settings: PricingSettings, candidates: int | None = None
+) -> RowRails:
+    """The rails of n rows; ``frame`` as ``price_inputs.curves_with_facts`` gives it.
+
+    ``candidates`` allowed prices are listed for each row, by default as the settings say.
+    """
     windows = row_windows(frame, settings=settings)
     bounds = row_bounds(frame, windows=windows, settings=settings)
-    ending, k = settings.guardrails.price_ending, settings.price_table.candidates
+    ending, k = settings.guardrails.price_ending, candidates or settings.price_table.candidates
     relations = price_relations(frame, priceable=bounds.priceable, settings=settings)
     linked = linked_rails(relations, bounds) if relations.any else None
     if linked is not None:
