@@ -15,11 +15,13 @@ _RANGE_END = "dagster/asset_partition_range_end"
 PIPELINE = "pricing_pipeline"
 PRICE_UPDATE = "price_update"
 TUNE_FORECAST = "tune_forecast"
+WATCH_DRIFT = "watch_drift"
 
 PRICE_SHARDS = "price_shards"
 
 _TUNED = dg.AssetSelection.assets("tuned_forecast_parameters")
 _SHARDED = dg.AssetSelection.groups("price_shards")
+_WATCHED = dg.AssetSelection.assets("drift_watch")
 
 ONE_AT_A_TIME = {"pricing/one_at_a_time": "home"}
 """Tag of runs that write the home's assets; where many runs go at once, these go one by one."""
@@ -27,7 +29,7 @@ ONE_AT_A_TIME = {"pricing/one_at_a_time": "home"}
 pricing_pipeline = dg.define_asset_job(
     PIPELINE,
     tags=ONE_AT_A_TIME,
-    selection=dg.AssetSelection.all() - _TUNED - _SHARDED,
+    selection=dg.AssetSelection.all() - _TUNED - _SHARDED - _WATCHED,
     description="From raw tables to the published price table, in one run.",
 )
 price_update = dg.define_asset_job(
@@ -48,6 +50,11 @@ tune_forecast = dg.define_asset_job(
     tags=ONE_AT_A_TIME,
     selection=_TUNED.upstream().required_multi_asset_neighbors(),
     description="From raw tables to forecast parameters that beat the defaults, for later runs.",
+)
+watch_drift = dg.define_asset_job(
+    WATCH_DRIFT,
+    selection=_WATCHED,
+    description="Drift and decay on the raw tables as they are now; no price is made.",
 )
 price_shards = dg.define_asset_job(
     PRICE_SHARDS,
@@ -153,6 +160,6 @@ def log_failed_run(context: dg.RunFailureSensorContext) -> None:
     )
 
 
-JOBS = [pricing_pipeline, price_update, tune_forecast, price_shards]
+JOBS = [pricing_pipeline, price_update, tune_forecast, watch_drift, price_shards]
 SCHEDULES = [nightly, hourly_price_update, weekly_tuning]
 SENSORS = [new_raw_data, log_failed_run]

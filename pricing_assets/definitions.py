@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from pricing_assets import automation, shard_automation
+from pricing_assets import automation, drift_automation, shard_automation
 from pricing_assets.assets import (
     elasticity,
     evaluation,
@@ -19,6 +19,7 @@ from pricing_assets.assets import (
     features,
     forecast,
     history,
+    monitoring,
     online_features,
     price_shards,
     price_table,
@@ -31,6 +32,7 @@ from pricing_assets.core.scale_parameters import OrchestrationParameters
 from pricing_assets.progress import PROGRESS, progress_logger
 from resources.checkpoints import CheckpointResource
 from resources.feature_store import FeatureStoreResource
+from resources.monitoring import MonitoringResource
 from resources.parquet_io import ParquetIOManager
 from resources.price_shards import PriceShardsResource
 from resources.price_store import PriceStoreResource
@@ -51,6 +53,7 @@ STAGES = (
     price_shards,
     explanation,
     evaluation,
+    monitoring,
     registration,
     history,
     publication,
@@ -77,8 +80,8 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
         resources={**_resources(), **(resource_overrides or {})},
         executor=_executor(settings.orchestration),
         jobs=automation.JOBS,
-        schedules=automation.SCHEDULES,
-        sensors=[*automation.SENSORS, *shard_automation.SENSORS],
+        schedules=[*automation.SCHEDULES, *drift_automation.SCHEDULES],
+        sensors=[*automation.SENSORS, *drift_automation.SENSORS, *shard_automation.SENSORS],
         loggers={"console": dg.colored_console_logger, PROGRESS: progress_logger},
     )
 
@@ -97,6 +100,9 @@ def _resources() -> dict[str, Any]:
         "tuning_store": TuningStoreResource(root=str(home.tuning)),
         "price_shards": PriceShardsResource(root=settings.orchestration.shards or str(home.shards)),
         "feature_store": FeatureStoreResource(url=environment.redis_url or ""),
+        "monitoring": MonitoringResource(
+            assets=str(home.assets), reports=str(home.reports), audit=str(home.audit)
+        ),
         "price_store": PriceStoreResource(root=str(home.tables), reports=str(home.reports)),
     }
 

@@ -5,7 +5,9 @@ Belongs here: one sentence or a few lines for each. The store is ``serving.price
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from typing import Any
 
 from serving.freeze import Freeze
 from serving.home import Home
@@ -35,7 +37,40 @@ def status_lines(home: Home) -> list[str]:
         f"Dagster run    {manifest.dagster_run_id}",
         f"MLflow run     {manifest.mlflow_run_id}",
         f"frozen         {_frozen_text(frozen)}",
+        *_gate_lines(home),
+        *_drift_lines(home),
     ]
+
+
+def _gate_lines(home: Home) -> list[str]:
+    """The last candidate, what it became, and what held it back."""
+    report = _report(home, "gate")
+    if report is None:
+        return []
+    held = report["alarms"]
+    outcome = "every gate holds" if not held else f"{len(held)} gates failed, the champion stays"
+    line = f"last candidate model version {report['model_version']} is {report['alias']}: {outcome}"
+    return [line, *(f"  held by      {one['why']}" for one in held)]
+
+
+def _drift_lines(home: Home) -> list[str]:
+    """What has drifted or decayed."""
+    report = _report(home, "drift")
+    if report is None:
+        return []
+    alarms = report["alarms"]
+    line = f"drift          {len(alarms)} alarms at {report['generated_at']}"
+    return [line, *(f"  alarm        {one['name']}: {one['why']}" for one in alarms)]
+
+
+def _report(home: Home, name: str) -> dict[str, Any] | None:
+    """A report of the last run; None where there is none."""
+    path = home.reports / f"{name}.json"
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    return dict(found)
 
 
 def rollback_line(home: Home, *, to: str | None) -> str:

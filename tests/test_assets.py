@@ -28,8 +28,10 @@ from serving.home import Home
 from serving.price_store import PriceStore
 
 FAST = "forecast: {n_estimators: 10, training_origins: 2, backtest_origins: 1}\nseed: 3\n"
-APART = {dg.AssetKey("tuned_forecast_parameters"), dg.AssetKey("price_table_shard")}
-"""Made by jobs of their own: tests/test_tuning.py, tests/test_price_shards.py."""
+APART = {
+    dg.AssetKey(name) for name in ("tuned_forecast_parameters", "price_table_shard", "drift_watch")
+}
+"""Made by jobs of their own: tests/test_tuning.py, test_price_shards.py, test_drift_automation.py."""
 TABLES = (
     "products",
     "costs",

@@ -21,7 +21,8 @@ UNKNOWN = float("nan")
 GATES = (
     "quarantined_share",
     "unpriced_share",
-    "feature_drift",
+    "price_level_shift",
+    "units_level_shift",
     "leaking_column",
     "personal_features",
     "model_age_days",
@@ -47,7 +48,7 @@ class DataEvidence:
     Attributes:
         quarantined: share of each raw table's rows that was set aside.
         unpriced: share of the last window's cells on sale without a price.
-        drift: (feature, PSI over its limit) of each feature; NaN where unmeasured.
+        level_shifts: change of the level of each feature, in logarithms; NaN where unmeasured.
         leaks: (column, correlation with the same day's units) of each column known ahead.
         features: names of everything that a price follows from.
         personal: those of ``features`` that point at a person.
@@ -56,7 +57,7 @@ class DataEvidence:
 
     quarantined: Mapping[str, float]
     unpriced: float
-    drift: Mapping[str, float]
+    level_shifts: Mapping[str, float]
     leaks: Mapping[str, float]
     features: Sequence[str]
     personal: Sequence[str]
@@ -67,7 +68,6 @@ class DataEvidence:
 def data_gates(evidence: DataEvidence, *, parameters: GateParameters) -> tuple[Gate, ...]:
     """Data contract, drift, leaks, personal data and age."""
     table, share = _worst(evidence.quarantined)
-    feature, drift = _worst(evidence.drift)
     column, leak = _worst(evidence.leaks)
     personal = ", ".join(evidence.personal) or f"none of {len(evidence.features)} features"
     oldest = parameters.max_data_age_days
@@ -86,14 +86,7 @@ def data_gates(evidence: DataEvidence, *, parameters: GateParameters) -> tuple[G
             "at most",
             "cells on sale in the last window without a price",
         ),
-        Gate(
-            "feature_drift",
-            drift,
-            parameters.max_drift_ratio,
-            "at most",
-            f"PSI of {feature} over its alarm limit" if feature else "too short a history",
-            optional=True,
-        ),
+        *_drift_gates(evidence.level_shifts, parameters=parameters),
         Gate(
             "leaking_column",
             leak,
@@ -118,6 +111,21 @@ def data_gates(evidence: DataEvidence, *, parameters: GateParameters) -> tuple[G
             "days since the last sale" + ("; no limit is set" if oldest is None else ""),
         ),
     )
+
+
+def _drift_gates(shifts: Mapping[str, float], *, parameters: GateParameters) -> tuple[Gate, ...]:
+    """How far the levels of prices and of sales moved, as factors."""
+    factors = {name: float(np.exp(abs(shift))) for name, shift in shifts.items()}
+    units = {name: factors.pop(name) for name in ("log_units",) if name in factors}
+    found = []
+    for name, group, limit in (
+        ("price_level_shift", factors, parameters.max_price_level_shift),
+        ("units_level_shift", units, parameters.max_units_level_shift),
+    ):
+        feature, factor = _worst(group)
+        why = f"factor by which {feature} moved" if feature else "too short a history"
+        found.append(Gate(name, factor, limit, "at most", why, optional=True))
+    return tuple(found)
 
 
 def accuracy_gates(
@@ -197,8 +205,8 @@ def off_policy_gate(
     """The lower bound of the candidate's prices against the present ones, from logged prices.
 
     Args:
-        evaluation: rows by estimator: value, difference_low_90, refused, reason; None where
-            nothing was evaluated.
+        evaluation: rows by estimator: present_value, difference_low_90, refused, reason; None
+            where nothing was evaluated.
         estimator: whose row counts, if it did not refuse.
         parameters: thresholds.
     """
@@ -211,9 +219,9 @@ def off_policy_gate(
     if bool(row["refused"]):
         why = f"not measured: {row['reason']}"
         return Gate(name, UNKNOWN, limit, "at least", why, optional=optional)
-    scale = abs(float(row["value"])) or 1.0
+    scale = abs(float(row["present_value"])) or 1.0
     low = float(row["difference_low_90"]) / scale
-    why = f"by {row['estimator']} from logged prices, as a share of the policy's value"
+    why = f"by {row['estimator']} from logged prices, as a share of the present policy's value"
     return Gate(name, low, limit, "at least", why, optional=optional)
 
 

@@ -147,11 +147,15 @@ class GateParameters(Parameters):
         le=1,
         description="Share of the last window's cells on sale that have no price, at most.",
     )
-    max_drift_ratio: float = Field(
-        4.0,
-        ge=1,
-        description="PSI of a feature over its alarm limit, at most; an alarm alone (1) does not "
-        "block, for a new training is its cure.",
+    max_price_level_shift: float = Field(
+        1.5,
+        gt=1,
+        description="Factor by which the products' prices, costs or gaps to rivals moved from the "
+        "months before to the last weeks, in the median, at most. Less is an alarm of drift, "
+        "whose cure is a new training; more is another unit or currency.",
+    )
+    max_units_level_shift: float = Field(
+        4.0, gt=1, description="The same for units sold, whose seasons move them further."
     )
     require_off_policy: bool = Field(
         False,

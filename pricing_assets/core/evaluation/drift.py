@@ -40,7 +40,7 @@ class FeatureDrift:
         ks: largest distance of the two distribution functions, 0 to 1.
         usual_psi: the largest PSI of the earlier windows; 0 without any.
         limit: PSI above which the feature has drifted.
-        median_before, median_now: medians, for whoever looks.
+        level_shift: median over series of the change of their mean, in the feature's own scale.
         values: values of the smaller of the two windows.
     """
 
@@ -49,8 +49,7 @@ class FeatureDrift:
     ks: float
     usual_psi: float
     limit: float
-    median_before: float
-    median_now: float
+    level_shift: float
     values: int
 
     @property
@@ -179,7 +178,7 @@ def _drift_of(
     pairs = list(_windows(values, window=window, reference=reference))
     if not pairs or min(map(len, pairs[0])) < MIN_VALUES:
         nan = float("nan")
-        return FeatureDrift(name, nan, nan, 0.0, psi_alarm, nan, nan, 0)
+        return FeatureDrift(name, nan, nan, 0.0, psi_alarm, nan, 0)
     before, now = pairs[0]
     earlier = [psi(*pair) for pair in pairs[1:] if min(map(len, pair)) >= MIN_VALUES]
     usual = max(earlier, default=0.0)
@@ -189,8 +188,7 @@ def _drift_of(
         ks=ks_distance(before, now),
         usual_psi=usual,
         limit=max(psi_alarm, ROOM * usual),
-        median_before=float(np.median(before)),
-        median_now=float(np.median(now)),
+        level_shift=_level_shift(values, window=window, reference=reference),
         values=min(len(before), len(now)),
     )
 
@@ -203,6 +201,23 @@ def _windows(values: Floats, *, window: int, reference: int) -> Iterator[tuple[F
         if start < 2 * window:
             return
         yield _known(values[:, max(0, start - reference) : start]), _known(values[:, start:end])
+
+
+def _level_shift(values: Floats, *, window: int, reference: int) -> float:
+    """Median over the series known in both windows; a series that is new or gone has no part."""
+    start = values.shape[1] - window
+    before = _row_mean(values[:, max(0, start - reference) : start])
+    change = _row_mean(values[:, start:]) - before
+    known = change[np.isfinite(change)]
+    return float(np.median(known)) if known.size else float("nan")
+
+
+def _row_mean(values: Floats) -> Floats:
+    """Mean of what is known of each row, (S, T) -> (S,); NaN where nothing is."""
+    there = np.isfinite(values)
+    count = there.sum(axis=1)
+    total = np.where(there, values, 0.0).sum(axis=1)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 
 def _known(values: Floats) -> Floats:
