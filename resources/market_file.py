@@ -15,6 +15,7 @@ import pandas as pd
 from upath import UPath
 
 from pricing_assets.core.errors import UnreadableTableError
+from resources.warehouse import is_warehouse
 from serving.durable import replace_durably
 
 MARKET_FILE = "market.json"
@@ -50,6 +51,8 @@ def read_market(root: str) -> dict[str, Any] | None:
     Raises:
         UnreadableTableError: the file is there and is not a JSON object.
     """
+    if is_warehouse(root):
+        return None
     path = UPath(root) / MARKET_FILE
     if not path.exists():
         return None

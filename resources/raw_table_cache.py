@@ -1,7 +1,7 @@
 """Raw tables read once a process: several assets of a run ask for the same folder.
 
-Belongs here: the fingerprint of a folder, and the last reading kept under it. Reading is
-``resources.raw_tables``.
+Belongs here: the fingerprint of a folder or database, and the last reading kept under it. Reading
+is ``resources.raw_tables``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from upath import UPath
 from pricing_assets.core.errors import MissingFolderError
 from pricing_assets.core.ingestion import CheckedTable
 from pricing_assets.core.settings import PricingSettings
-from resources.raw_tables import RawTablesResource, read_raw_tables
+from resources.delta_tables import is_delta, last_commit
+from resources.raw_tables import RawTablesResource
+from resources.streamed_tables import stream_stamp
+from resources.warehouse import is_warehouse, warehouse_fingerprint
 
 CheckedTables = dict[str, CheckedTable]
 
@@ -35,19 +38,24 @@ class CachedRawTables(RawTablesResource):
 
     def read(self, settings: PricingSettings) -> CheckedTables:
         """Every raw table, checked; the caller must not change the frames."""
-        key = f"{fingerprint(self.root)}:{settings.ingestion!r}:{settings.columns!r}"
+        stamp = stream_stamp(self.streams, settings=settings) if self.streams else ""
+        asked = f"{settings.ingestion!r}:{settings.columns!r}"
+        key = f"{fingerprint(self.root)}:{self.streams}:{stamp}:{asked}"
         with _lock:
             if not _last or _last[0].key != key:
-                _last[:] = [_Reading(key, read_raw_tables(self.root, settings=settings))]
+                _last[:] = [_Reading(key, super().read(settings))]
             return _last[0].tables
 
 
 def fingerprint(root: str) -> str:
-    """Hash of the names, sizes and times of the files under ``root``.
+    """Hash of the names, sizes and times of the files under ``root``, or of its tables' state.
 
     Raises:
         MissingFolderError: ``root`` is not a folder.
+        InputError: ``root`` is a database that does not answer.
     """
+    if is_warehouse(root):
+        return warehouse_fingerprint(root)
     folder = UPath(root)
     if not folder.is_dir():
         raise MissingFolderError(
@@ -56,5 +64,7 @@ def fingerprint(root: str) -> str:
     digest = hashlib.sha256(str(folder).encode())
     for path in sorted(folder.iterdir(), key=str):
         stat = path.stat()
-        digest.update(f"\x1f{path.name}\x1f{stat.st_size}\x1f{stat.st_mtime}".encode())
+        commit = last_commit(path) if is_delta(path) else ""
+        state = f"\x1f{path.name}\x1f{stat.st_size}\x1f{stat.st_mtime}{commit}"
+        digest.update(state.encode())
     return digest.hexdigest()[:16]

@@ -1,7 +1,9 @@
-"""Raw tables from a folder or an fsspec address: files in, checked contract tables out.
+"""Raw tables from a folder, an fsspec address or a database: checked contract tables out.
 
-Belongs here: finding, opening and decoding files. What a row must look like is
-``core.ingestion``; the formats of public data sets are ``core.readers``.
+Belongs here: finding, opening and decoding files, and asking the reader of what else there is.
+What a row must look like is ``core.ingestion``; the formats of public data sets are
+``core.readers``, Delta tables ``delta_tables``, PostgreSQL ``warehouse``, and what came by stream
+``streamed_tables``.
 """
 
 from __future__ import annotations
@@ -34,6 +36,9 @@ from pricing_assets.core.ingestion import QUARANTINE_COLUMNS, CheckedTable, chec
 from pricing_assets.core.readers import dominicks, m5, uci_online_retail
 from pricing_assets.core.settings import IngestionParameters, PricingSettings
 from pricing_assets.core.tables import RAW_TABLES
+from resources.delta_tables import is_delta, read_delta
+from resources.streamed_tables import with_streamed_rows
+from resources.warehouse import is_warehouse, read_warehouse
 
 SUFFIXES = (".csv", ".parquet")
 SET_ASIDE = "set_aside"
@@ -48,17 +53,21 @@ READERS: Mapping[str, Callable[[Mapping[str, pd.DataFrame], IngestionParameters]
 
 
 class RawTablesResource(dg.ConfigurableResource):
-    """The folder or address of the raw tables."""
+    """The folder or address of the raw tables, and of the events that landed (empty: none)."""
 
     root: str
+    streams: str = ""
 
     def read(self, settings: PricingSettings) -> dict[str, CheckedTable]:
-        """Every raw table found there, checked; see ``read_raw_tables``."""
-        return read_raw_tables(self.root, settings=settings)
+        """Every raw table found there, checked, with the stream's rows; ``read_raw_tables``."""
+        checked = read_raw_tables(self.root, settings=settings)
+        if not self.streams:
+            return checked
+        return with_streamed_rows(checked, root=self.streams, settings=settings)
 
 
 def read_raw_tables(root: str, *, settings: PricingSettings) -> dict[str, CheckedTable]:
-    """Read and check the raw tables under ``root``, a folder or an fsspec address.
+    """Read and check the raw tables of ``root``: a folder, an fsspec address or a database.
 
     Raises:
         MissingFolderError: ``root`` is not there or is no folder.
@@ -66,8 +75,10 @@ def read_raw_tables(root: str, *, settings: PricingSettings) -> dict[str, Checke
         UnreadableTableError: a file cannot be parsed; EmptyTableError: it has no row.
         MissingColumnError, QuarantineLimitError: see ``core.ingestion.check_table``.
     """
-    files = _data_files(root)
-    if settings.ingestion.reader == "contract":
+    files = [] if is_warehouse(root) else _data_files(root)
+    if is_warehouse(root):
+        frames = _with_split_sales(read_warehouse(root), settings)
+    elif settings.ingestion.reader == "contract":
         frames = _contract_frames(files, root=root, settings=settings)
     else:
         raw = {path.stem.lower(): read_frame(path) for path in files}
@@ -86,12 +97,14 @@ def read_raw_tables(root: str, *, settings: PricingSettings) -> dict[str, Checke
 
 
 def read_frame(path: UPath) -> pd.DataFrame:
-    """One CSV (every column as text) or Parquet file as a frame.
+    """One CSV (every column as text) or Parquet file, or a Delta table, as a frame.
 
     Raises:
         EmptyTableError: the file holds no byte.
         UnreadableTableError: it cannot be parsed.
     """
+    if is_delta(path):
+        return read_delta(path)
     try:
         with path.open("rb") as file:
             if not file.read(1):
@@ -106,18 +119,18 @@ def read_frame(path: UPath) -> pd.DataFrame:
 
 
 def _data_files(root: str) -> list[UPath]:
-    """CSV and Parquet files of the folder, in name order."""
+    """CSV and Parquet files and Delta tables of the folder, in name order."""
     folder = UPath(root)
     if not folder.is_dir():
         what = "is a file; name its folder" if folder.is_file() else "does not exist"
         raise MissingFolderError(f"the folder of raw tables '{root}' {what} (PRICING_DATA, --data)")
-    found = sorted(path for path in folder.iterdir() if path.is_file())
-    files = [path for path in found if path.suffix.lower() in SUFFIXES]
+    found = sorted(path for path in folder.iterdir() if path.is_file() or is_delta(path))
+    files = [path for path in found if path.suffix.lower() in SUFFIXES or is_delta(path)]
     if not files:
         names = ", ".join(path.name for path in found[:20]) or "nothing"
         raise MissingTableError(
-            f"'{root}' holds no CSV or Parquet file; found: {names}. Write at least sales.csv or "
-            "sales.parquet there"
+            f"'{root}' holds no CSV or Parquet file and no Delta table; found: {names}. Write at "
+            "least sales.csv or sales.parquet there"
         )
     return files
 
@@ -127,7 +140,10 @@ def _contract_frames(files: list[UPath], *, root: str, settings: PricingSettings
     paths = _named_tables(files)
     if "sales" not in paths:
         return _only_single_sheet(files, root=root, settings=settings)
-    frames = {name: read_frame(path) for name, path in paths.items()}
+    return _with_split_sales({name: read_frame(path) for name, path in paths.items()}, settings)
+
+
+def _with_split_sales(frames: Frames, settings: PricingSettings) -> Frames:
     return {**_split_sales(frames["sales"], settings), **_without(frames, "sales")}
 
 
