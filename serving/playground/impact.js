@@ -61,6 +61,8 @@ function showSales({ weeks, currency }) {
     label: "Price index against rivals",
     x,
     y: { format: (value) => number(value, 3) },
+    height: 190,
+    sync: "weeks",
     series: [{ label: "own over rival price", values: weeks.price_index, color: "--chart-4", ...band }],
   });
 }

@@ -2,7 +2,7 @@
 
 import { download, getJson, postJson } from "./api.js";
 import { debounced, fact, find, h, notify } from "./dom.js";
-import { money, number, percent, time } from "./format.js";
+import { money, number, percent, time, UNKNOWN } from "./format.js";
 import { RowList } from "./rowlist.js";
 import { addressQuery, rememberInAddress, startShell } from "./shell.js";
 
@@ -26,14 +26,14 @@ const ACTS = {
   unfreeze: ["Unfreeze", "The products follow the table again."],
 };
 const COLUMNS = [
-  { name: "product_id", label: "Product", width: "minmax(9rem, 1.6fr)", cell: productCell, phone: "minmax(6rem, 1fr)" },
+  { name: "product_id", label: "Product", width: "minmax(8.5rem, 1.6fr)", cell: productCell, phone: "minmax(6rem, 1fr)" },
   { name: "current_price", label: "Current", width: "6.5rem", right: true, cell: (row) => price(row.current_price) },
-  { name: "recommended_price", label: "Recommended", width: "8.6rem", right: true, cell: (row) => price(row.recommended_price), phone: "5rem", brief: "New" },
+  { name: "recommended_price", label: "Recommended", width: "7.8rem", right: true, cell: (row) => price(row.recommended_price), phone: "5rem", brief: "New" },
   { name: "change", label: "Change", width: "5.5rem", right: true, cell: (row) => moved(row.change), phone: "4.9rem" },
   { name: "served_price", label: "Served", width: "6.5rem", right: true, cell: (row) => price(row.served_price) },
   { name: "price_before", label: "Before", width: "6.5rem", right: true, cell: (row) => price(row.price_before), compared: true },
   { name: "change_from_before", label: "Since", width: "5.5rem", right: true, cell: (row) => moved(row.change_from_before), compared: true },
-  { name: "profit_gain", label: "Profit gain", width: "7rem", right: true, cell: (row) => money(row.profit_gain, currency, { signed: true }) },
+  { name: "profit_gain", label: "Profit gain", width: "7rem", right: true, cell: (row) => gain(row.profit_gain) },
   { name: "p_worse", label: "Risk", width: "4.6rem", right: true, cell: (row) => percent(row.p_worse) },
   { name: "confidence", label: "Confidence", width: "6.4rem", right: true, cell: (row) => percent(row.confidence) },
   { name: "decision", label: "Decision", width: "5.6rem", cell: (row) => row.decision },
@@ -122,8 +122,8 @@ async function fetchPage(offset, limit) {
 
 function showFound({ total, sums }) {
   const part = found === total ? `${number(total)} rows` : `${number(found)} of ${number(total)} rows`;
-  const gain = money(sums.profit_gain, currency, { signed: true });
-  find("#found").textContent = `${part} · expected profit ${money(sums.expected_profit, currency)}, ${gain} against the current prices`;
+  const more = money(sums.profit_gain, currency, { signed: true });
+  find("#found").textContent = `${part} · the model expects a profit of ${money(sums.expected_profit, currency)}, ${more} against the current prices`;
   showSelected();
 }
 
@@ -200,11 +200,16 @@ function drawHead() {
   const grid = find("#list");
   const widths = columns.map((one) => (NARROW.matches ? one.phone : one.width));
   grid.style.setProperty("--columns", [NARROW.matches ? "2rem" : "2.4rem", ...widths].join(" "));
-  grid.style.setProperty("--least", NARROW.matches ? "0" : `${17 + 6.6 * (columns.length - 1)}rem`);
+  grid.style.setProperty("--least", NARROW.matches ? "0" : `${leastWidth(widths)}rem`);
   find(".grid-head", grid).replaceChildren(
     h("div", { class: "cell", role: "columnheader" }, h("span", { class: "sr-only" }, "Selected")),
     ...columns.map(headCell),
   );
+}
+
+/** The rem that the columns take at least, the one that grows with its minimum. */
+function leastWidth(widths) {
+  return widths.reduce((total, width) => total + Number.parseFloat(width.replace("minmax(", "")), 2.4);
 }
 
 function headCell(column) {
@@ -250,12 +255,24 @@ function badge(state) {
 }
 
 function price(value) {
-  return money(value, currency);
+  return narrow(value, {});
+}
+
+/** An amount with its short sign; the currency's own name stands above the list. */
+function narrow(value, options) {
+  if (value === null || value === undefined) return UNKNOWN;
+  const how = { style: "currency", currency, currencyDisplay: "narrowSymbol", ...options };
+  return new Intl.NumberFormat(undefined, how).format(value);
+}
+
+function gain(value) {
+  const whole = Math.abs(value ?? 0) >= 100 ? { maximumFractionDigits: 0 } : {};
+  return narrow(value, { signDisplay: "exceptZero", ...whole });
 }
 
 function moved(share) {
-  if (share === null || share === undefined) return "–";
-  if (Math.abs(share) < 5e-5) return "0 %".replace(" %", "%");
+  if (share === null || share === undefined) return UNKNOWN;
+  if (Math.abs(share) < 5e-5) return percent(0);
   return `${share > 0 ? "▲" : "▼"} ${percent(Math.abs(share), NARROW.matches ? 0 : 1)}`;
 }
 
@@ -365,7 +382,7 @@ function openRow(row) {
   const close = h("button", { type: "button", onclick: () => dialog.close() }, "Close");
   const required = facts.approval === "required";
   const names = [...(required ? ["propose", "approve", "reject"] : []), row.state === "frozen" ? "unfreeze" : "freeze"];
-  const query = new URLSearchParams({ product: row.product_id, ...(row.store_id ? { store: row.store_id } : {}) });
+  const query = new URLSearchParams({ product_id: row.product_id, ...(row.store_id ? { store_id: row.store_id } : {}) });
   dialog.replaceChildren(
     h("div", { class: "drawer-head" }, h("h2", { id: "row-title" }, row.product_id, " ", badge(row.state)), close),
     h("dl", { class: "facts" }, ...rowFacts(row)),
