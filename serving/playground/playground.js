@@ -77,26 +77,37 @@ function say(problem) {
   line.textContent = problem === null ? "" : `${problem}.`.replace(/\.\.$/, ".");
 }
 
-/** Loads a product: its facts, then its answer and its past together. */
+/** Loads a product: its facts, its price as it is now, and its past, all at once. */
 async function open(productId, { store_id, segment } = {}) {
   if (!productId) return;
   try {
-    const query = { product_id: productId, store_id, segment };
-    const found = await lastProduct((signal) => getJson("product", query, { signal }));
+    const query = key({ product_id: productId, store_id, segment });
+    const found = await lastProduct((signal) =>
+      Promise.all([
+        getJson("product", query, { signal }),
+        postJson("what_if", query, { signal }),
+        getJson("history", query, { signal }),
+      ]),
+    );
     if (found === undefined) return;
-    product = found;
     say(null);
-    find("#product").value = found.product_id;
-    document.title = `${found.product_id} · Playground · Price desk`;
-    rememberInAddress({ product_id: found.product_id, store_id: found.store_id, segment: found.segment });
-    showVariants(found);
-    setRanges(found);
-    find("#product-view").hidden = false;
-    find("#served").hidden = true;
-    await Promise.all([update(), showHistory(found)]);
+    showProduct(...found);
   } catch (failure) {
     say(failure.message);
   }
+}
+
+function showProduct(facts, answer, { history }) {
+  product = facts;
+  find("#product").value = facts.product_id;
+  document.title = `${facts.product_id} · Playground · Price desk`;
+  rememberInAddress(key(facts));
+  showVariants(facts);
+  setRanges(facts);
+  find("#product-view").hidden = false;
+  find("#served").hidden = true;
+  showAnswer(answer);
+  showHistory(facts, history);
 }
 
 function key({ product_id, store_id, segment }) {
@@ -158,15 +169,20 @@ async function update() {
   if (product === null) return;
   try {
     const answer = await lastAnswer((signal) => postJson("what_if", question(), { signal }));
-    if (answer === undefined) return;
+    const isOther = answer?.product_id !== product.product_id || answer.store_id !== product.store_id;
+    if (answer === undefined || isOther) return;
     say(null);
-    showTiles(answer);
-    showReasons(answer);
-    showTried(answer);
-    showCurves(answer);
+    showAnswer(answer);
   } catch (failure) {
     say(failure.message);
   }
+}
+
+function showAnswer(answer) {
+  showTiles(answer);
+  showReasons(answer);
+  showTried(answer);
+  showCurves(answer);
 }
 
 function tile(title, value, ...notes) {
@@ -265,9 +281,7 @@ function showCurves(answer) {
     (answer.support_low === null ? "" : ` Prices ever seen: ${price(answer.support_low)} to ${price(answer.support_high)}; beyond them the curve is an extrapolation.`);
 }
 
-async function showHistory(found) {
-  const { history } = await getJson("history", key(found));
-  if (product !== found) return;
+function showHistory(found, history) {
   const none = history === null || history.date.length === 0;
   find("#no-history").hidden = !none;
   find("#history").hidden = none;
