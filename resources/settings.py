@@ -14,6 +14,7 @@ from pydantic import Field, create_model
 
 from pricing_assets.core.forecast_parameters import ForecastParameters
 from pricing_assets.core.monitoring_parameters import MonitoringParameters
+from pricing_assets.core.off_policy_parameters import OffPolicyParameters
 from pricing_assets.core.parameters import Parameters
 from pricing_assets.core.portfolio_parameters import GoalMultipliers, PortfolioParameters
 from pricing_assets.core.price_parameters import (
@@ -74,6 +75,10 @@ class PriceTableConfig(dg.Config, PriceTableParameters):
     """``price_table`` in the launchpad."""
 
 
+class OffPolicyConfig(dg.Config, OffPolicyParameters):
+    """``off_policy`` in the launchpad."""
+
+
 class GateConfig(dg.Config, GateParameters):
     """``gate`` in the launchpad."""
 
@@ -122,6 +127,7 @@ class SettingsResource(dg.ConfigurableResource, PricingSettings):
     guardrails: GuardRailConfig = Field(default_factory=GuardRailConfig)
     batch_breaker: BatchBreakerConfig = Field(default_factory=BatchBreakerConfig)
     price_table: PriceTableConfig = Field(default_factory=PriceTableConfig)
+    off_policy: OffPolicyConfig = Field(default_factory=OffPolicyConfig)
     gate: GateConfig = Field(default_factory=GateConfig)
     monitoring: MonitoringConfig = Field(default_factory=MonitoringConfig)
     serving: ServingConfig = Field(default_factory=ServingConfig)

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from pricing_assets.core.forecast_parameters import ForecastParameters
 from pricing_assets.core.monitoring_parameters import MonitoringParameters
+from pricing_assets.core.off_policy_parameters import OffPolicyParameters
 from pricing_assets.core.parameters import Parameters
 from pricing_assets.core.portfolio_parameters import GoalMultipliers, PortfolioParameters
 from pricing_assets.core.price_parameters import (
@@ -228,6 +229,7 @@ class PricingSettings(Parameters):
     guardrails: GuardRailParameters = Field(default_factory=GuardRailParameters)
     batch_breaker: BatchBreakerParameters = Field(default_factory=BatchBreakerParameters)
     price_table: PriceTableParameters = Field(default_factory=PriceTableParameters)
+    off_policy: OffPolicyParameters = Field(default_factory=OffPolicyParameters)
     gate: GateParameters = Field(default_factory=GateParameters)
     monitoring: MonitoringParameters = Field(default_factory=MonitoringParameters)
     serving: ServingParameters = Field(default_factory=ServingParameters)
