@@ -189,7 +189,7 @@ function showTruth({ simulated, truth, table, currency }) {
   if (!simulated) return;
   const gain = truth.profit_at_recommended - truth.profit_at_current;
   find("#truth-tiles").replaceChildren(
-    plain(money(gain, currency, { signed: true, short: true }), `true profit of the prices, ${truth.horizon_days} days`),
+    plain(money(gain, currency, { signed: true, short: true }), `true extra profit of the run's prices, ${truth.horizon_days} days`),
     plain(percent(truth.share_of_oracle_uplift), "of the best possible gain"),
     plain(money(table.expected_gain, currency, { signed: true, short: true }), "gain that the model expects of the table in use"),
     plain(percent(truth.coverage_90), "of the 90 % elasticity intervals hold the truth"),

@@ -28,7 +28,7 @@ const ACTS = {
 const COLUMNS = [
   { name: "product_id", label: "Product", width: "minmax(8.5rem, 1.6fr)", cell: productCell, phone: "minmax(6rem, 1fr)" },
   { name: "current_price", label: "Current", width: "6.5rem", right: true, cell: (row) => price(row.current_price) },
-  { name: "recommended_price", label: "Recommended", width: "7.8rem", right: true, cell: (row) => price(row.recommended_price), phone: "5rem", brief: "New" },
+  { name: "recommended_price", label: "Recommended", width: "8.3rem", right: true, cell: (row) => price(row.recommended_price), phone: "5rem", brief: "New" },
   { name: "change", label: "Change", width: "5.5rem", right: true, cell: (row) => moved(row.change), phone: "4.9rem" },
   { name: "served_price", label: "Served", width: "6.5rem", right: true, cell: (row) => price(row.served_price) },
   { name: "price_before", label: "Before", width: "6.5rem", right: true, cell: (row) => price(row.price_before), compared: true },
