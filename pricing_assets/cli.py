@@ -53,6 +53,9 @@ def _add_data_commands(commands: argparse._SubParsersAction) -> None:
     run.add_argument("--data", metavar="DIR", help="raw tables (default: PRICING_DATA)")
     _add_home(run)
     run.add_argument("--config", metavar="FILE", help="YAML settings (default: PRICING_CONFIG)")
+    run.add_argument(
+        "--again", action="store_true", help="make everything anew, though no input has changed"
+    )
     tune = _command(
         commands,
         "tune",
@@ -98,6 +101,23 @@ def _add_operation_commands(commands: argparse._SubParsersAction) -> None:
     explained.add_argument("quote_id", nargs="?", metavar="QUOTE_ID", help="a served quote")
     explained.add_argument("--product", metavar="ID", help="a product's published price")
     explain.add_argument("--json", action="store_true", help="a quote as JSON, for programs")
+    lineage = _command(
+        commands,
+        "lineage",
+        _lineage,
+        "From raw rows to features, models, tables and served quotes; every option narrows it.",
+    )
+    _add_home(lineage)
+    lineage.add_argument("--data-version", metavar="VERSION", help="one data version")
+    lineage.add_argument("--model-version", metavar="VERSION", help="one model version")
+    lineage.add_argument("--table-version", metavar="VERSION", help="one price table")
+    lineage.add_argument(
+        "--part", metavar="TABLE[/MONTH]", help="data that hold these raw rows, as sales/2024-07"
+    )
+    lineage.add_argument(
+        "--quotes", type=int, default=0, metavar="N", help="name the last N quotes of each table"
+    )
+    lineage.add_argument("--json", action="store_true", help="as JSON, for programs")
     audit = _command(commands, "audit", _audit, "Check the log of served prices.")
     audit.add_argument("action", choices=("verify",), help="verify: is the chain of hashes whole")
     _add_home(audit)
@@ -172,7 +192,13 @@ def _run(options: argparse.Namespace) -> int:
     from pricing_assets.run_summary import summary_lines
 
     home = _home(options)
-    finished = run_job("pricing_pipeline", home=home, data=options.data, config=options.config)
+    finished = run_job(
+        "pricing_pipeline",
+        home=home,
+        data=options.data,
+        config=options.config,
+        reuse=not options.again,
+    )
     print("\n".join(summary_lines(home, finished)))
     return 0
 
@@ -230,6 +256,24 @@ def _explain(options: argparse.Namespace) -> int:
         return 0
     found = quote_explanation(_home(options), quote_id=options.quote_id)
     print(json.dumps(found, indent=2) if options.json else "\n".join(quote_lines(found)))
+    return 0
+
+
+def _lineage(options: argparse.Namespace) -> int:
+    from pricing_assets.lineage_walk import Walk, lineage, lineage_lines
+
+    walk = Walk(
+        data_version=options.data_version,
+        model_version=options.model_version,
+        table_version=options.table_version,
+        part=options.part,
+        quotes=options.quotes,
+    )
+    home = _home(options)
+    if options.json:
+        print(json.dumps(lineage(home, walk), indent=2))
+    else:
+        print("\n".join(lineage_lines(home, walk)))
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from pricing_assets import automation, drift_automation, shard_automation
+from pricing_assets import automation, drift_automation, shard_automation, stream_automation
 from pricing_assets.assets import (
     elasticity,
     evaluation,
@@ -20,13 +20,17 @@ from pricing_assets.assets import (
     forecast,
     history,
     impact,
+    lineage,
+    model_documents,
     monitoring,
+    off_policy,
     online_features,
     price_shards,
     price_table,
     publication,
     raw,
     registration,
+    streaming,
     tuning,
 )
 from pricing_assets.core.scale_parameters import OrchestrationParameters
@@ -39,6 +43,7 @@ from resources.price_shards import PriceShardsResource
 from resources.price_store import PriceStoreResource
 from resources.raw_table_cache import CachedRawTables
 from resources.settings import SettingsResource
+from resources.streams.landed_events import LandedEventsResource
 from resources.tracking import TrackingResource
 from resources.tuning_store import TuningStoreResource
 from serving.home import Home, load_settings, read_environment
@@ -47,6 +52,7 @@ STAGES = (
     raw,
     features,
     online_features,
+    streaming,
     tuning,
     forecast,
     elasticity,
@@ -56,7 +62,10 @@ STAGES = (
     evaluation,
     impact,
     monitoring,
+    off_policy,
+    model_documents,
     registration,
+    lineage,
     history,
     publication,
 )
@@ -81,9 +90,14 @@ def build_definitions(*, resource_overrides: Mapping[str, object] | None = None)
         asset_checks=checks,
         resources={**_resources(), **(resource_overrides or {})},
         executor=_executor(settings.orchestration),
-        jobs=automation.JOBS,
+        jobs=[*automation.JOBS, *stream_automation.JOBS],
         schedules=[*automation.SCHEDULES, *drift_automation.SCHEDULES],
-        sensors=[*automation.SENSORS, *drift_automation.SENSORS, *shard_automation.SENSORS],
+        sensors=[
+            *automation.SENSORS,
+            *drift_automation.SENSORS,
+            *shard_automation.SENSORS,
+            *stream_automation.SENSORS,
+        ],
         loggers={"console": dg.colored_console_logger, PROGRESS: progress_logger},
     )
 
@@ -92,7 +106,13 @@ def _resources() -> dict[str, Any]:
     environment, home, settings = read_environment(), Home.at(), load_settings()
     return {
         "settings": SettingsResource.of(settings),
-        "raw_tables": CachedRawTables(root=environment.data or DEFAULT_DATA),
+        "raw_tables": CachedRawTables(
+            root=environment.data or DEFAULT_DATA,
+            streams=settings.streaming.folder or str(home.streams),
+        ),
+        "landed_events": LandedEventsResource.of(
+            settings.streaming, folder=str(home.streams), redis_url=environment.redis_url or ""
+        ),
         "io_manager": ParquetIOManager(base=str(home.assets)),
         "tracking": TrackingResource(
             tracking_uri=f"sqlite:///{home.mlflow_database}",

@@ -43,11 +43,14 @@ class FinishedRun:
         run_id: the Dagster run.
         mlflow_run_id: its MLflow run; None where no step tracked anything.
         table_version: the current published version; None where none is.
+        reused: the earlier run whose features, models and curves this one took, since nothing
+            that they are made from has changed; None where everything was made.
     """
 
     run_id: str
     mlflow_run_id: str | None
     table_version: str | None
+    reused: str | None = None
 
 
 def prepare_home(home: Home) -> None:
@@ -91,6 +94,7 @@ def run_job(
     config: str | None = None,
     descriptor: int = 2,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    reuse: bool = False,
 ) -> FinishedRun:
     """Run a job of the definitions in this process, as a run of the home's instance.
 
@@ -101,6 +105,8 @@ def run_job(
         config: YAML; None takes ``PRICING_CONFIG``.
         descriptor: file descriptor for progress lines.
         overrides: settings for this run alone, by section; the rest are as configured.
+        reuse: where the last whole run was made from the same data, settings and code, take its
+            models and curves, and make prices alone.
 
     Raises:
         InputError: the data or the configuration is wrong.
@@ -112,21 +118,36 @@ def run_job(
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")  # beta notices of libraries say nothing to this person
-        return _run(job_name, home=home, descriptor=os.dup(descriptor), overrides=overrides or {})
+        return _run(
+            job_name,
+            home=home,
+            descriptor=os.dup(descriptor),
+            overrides=overrides or {},
+            reuse=reuse,
+        )
 
 
 def _run(
-    job_name: str, *, home: Home, descriptor: int, overrides: Mapping[str, Mapping[str, Any]]
+    job_name: str,
+    *,
+    home: Home,
+    descriptor: int,
+    overrides: Mapping[str, Mapping[str, Any]],
+    reuse: bool,
 ) -> FinishedRun:
     import dagster as dg
     from dagster._core.errors import DagsterAssetCheckFailedError  # exported nowhere else
 
     from pricing_assets.definitions import build_definitions
+    from pricing_assets.unchanged_inputs import REUSED_TAG, unchanged_run
 
     definitions = build_definitions(resource_overrides=_overridden(overrides))
     try:
         with dg.DagsterInstance.get() as instance:
             tags = _tags(definitions, instance) if job_name != _price_update() else {}
+            earlier = unchanged_run(instance, home, tags) if reuse else None
+            if earlier is not None:
+                job_name, tags = _price_update(), {REUSED_TAG: earlier.run_id}
             result = definitions.resolve_job_def(job_name).execute_in_process(
                 instance=instance,
                 tags=tags,
@@ -137,7 +158,7 @@ def _run(
         raise BlockedRunError(_blocked(failure)) from None
     finally:
         os.close(descriptor)
-    return _finished(run, home)
+    return _finished(run, home, earlier=earlier)
 
 
 def _overridden(overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
@@ -160,9 +181,11 @@ def _price_update() -> str:
 
 def _tags(definitions: dg.Definitions, instance: dg.DagsterInstance) -> dict[str, str]:
     from pricing_assets.automation import sync_sales_months
+    from pricing_assets.unchanged_inputs import INPUTS_TAG, inputs_version
 
     resources: Any = definitions.resources
-    return sync_sales_months(instance, resources["raw_tables"], resources["settings"])
+    months = sync_sales_months(instance, resources["raw_tables"], resources["settings"])
+    return {**months, INPUTS_TAG: inputs_version(definitions)}
 
 
 def _loggers(definitions: dg.Definitions, descriptor: int) -> dict[str, Any]:
@@ -181,12 +204,13 @@ def _blocked(failure: Exception) -> str:
     )
 
 
-def _finished(run: Any, home: Home) -> FinishedRun:
+def _finished(run: Any, home: Home, *, earlier: Any) -> FinishedRun:
     from resources.tracking import MLFLOW_RUN_TAG
     from serving.price_store import PriceStore
 
     return FinishedRun(
         run_id=run.run_id,
-        mlflow_run_id=run.tags.get(MLFLOW_RUN_TAG),
+        mlflow_run_id=(earlier or run).tags.get(MLFLOW_RUN_TAG),
         table_version=PriceStore(home.tables).current(),
+        reused=earlier.run_id if earlier is not None else None,
     )

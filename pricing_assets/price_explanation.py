@@ -19,6 +19,7 @@ from resources.asset_store import load_value
 from serving.audit_reader import ChainReport, verify
 from serving.explain import Explainer
 from serving.home import Home
+from serving.lineage_record import lineage_of
 from serving.price_store import PriceStore
 
 _PARTS = {
@@ -65,7 +66,22 @@ def quote_explanation(home: Home, *, quote_id: str) -> dict[str, Any]:
     explainer = Explainer(
         store=PriceStore(home.tables), audit=home.audit, settings=PricingSettings()
     )
-    return explainer.explain(quote_id)
+    found = explainer.explain(quote_id)
+    if "lineage" in found:
+        found["lineage"] |= _kept_lineage(home, found["lineage"])
+    return found
+
+
+def _kept_lineage(home: Home, lineage: dict[str, Any]) -> dict[str, Any]:
+    """Features, curves and raw parts of the model version; empty where none was kept."""
+    record = lineage_of(home.reports, model_version=lineage["model_version"])
+    if record is None or record.data_version != lineage["data_version"]:
+        return {}
+    return {
+        "features_version": record.features_version,
+        "curves_version": record.curves_version,
+        "raw_parts": record.partitions,
+    }
 
 
 def quote_lines(found: dict[str, Any]) -> list[str]:
@@ -129,11 +145,19 @@ def _lineage_lines(found: dict[str, Any]) -> list[str]:
         "model_version",
         "mlflow_run_id",
         "dagster_run_id",
+        "features_version",
         "data_version",
         "rules_version",
         "settings_version",
     )
-    return ["  from:"] + [f"    {name:<17} {lineage[name] or 'not recorded'}" for name in names]
+    lines = [f"    {name:<17} {lineage.get(name) or 'not recorded'}" for name in names]
+    parts = [f"{table} {_span(found)}" for table, found in lineage.get("raw_parts", {}).items()]
+    return ["  from:", *lines, *([f"    raw rows          {', '.join(parts)}"] if parts else [])]
+
+
+def _span(parts: dict[str, str]) -> str:
+    first, last = min(parts), max(parts)
+    return first if first == last else f"{first} to {last}"
 
 
 def audit_lines(home: Home) -> tuple[list[str], bool]:

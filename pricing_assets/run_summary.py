@@ -27,9 +27,19 @@ def summary_lines(home: Home, finished: FinishedRun) -> list[str]:
         "",
         *learned_lines(home),
         "",
+        *_reuse_lines(finished),
         f"published price table {finished.table_version}",
         f"Dagster run {finished.run_id}",
         f"MLflow run  {finished.mlflow_run_id or 'none'}",
+    ]
+
+
+def _reuse_lines(finished: FinishedRun) -> list[str]:
+    if finished.reused is None:
+        return []
+    return [
+        f"data, settings and code are those of run {finished.reused}, so its models and curves",
+        "were taken, and prices alone made anew (pricing run --again makes everything)",
     ]
 
 

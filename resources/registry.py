@@ -10,10 +10,13 @@ import json
 from dataclasses import dataclass
 
 from pricing_assets.core.bundle import ModelBundle
+from pricing_assets.core.evaluation.model_card import CARD_FILE
 from resources.tracking import TrackedRun
 
 MODEL_NAME = "pricing-demand"
 _FOLDER = "demand_model"
+_CARD_CHARACTERS = 5000
+"""MLflow's limit of a description."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,16 @@ class RegisteredVersion:
     url: str
 
 
-def register_bundle(run: TrackedRun, bundle: ModelBundle, *, page: str) -> RegisteredVersion:
-    """Log the bundle's files and ``manifest.json`` with the run, and make a version of them."""
+def register_bundle(
+    run: TrackedRun, bundle: ModelBundle, *, page: str, documents: ModelBundle | None = None
+) -> RegisteredVersion:
+    """Log the bundle's files and ``manifest.json`` with the run, and make a version of them.
+
+    ``documents`` (card, features, preprocessing, metrics, plots) lie beside the model's files and
+    are in the manifest; the card is the version's description too.
+    """
+    if documents is not None:
+        bundle = ModelBundle({**documents.files, **bundle.files})
     manifest = json.dumps(bundle.manifest(), indent=1, sort_keys=True).encode()
     run.log_files({**bundle.files, "manifest.json": manifest}, folder=_FOLDER)
     client = run.client
@@ -41,7 +52,10 @@ def register_bundle(run: TrackedRun, bundle: ModelBundle, *, page: str) -> Regis
             MODEL_NAME, description="Demand forecaster: native files and a manifest with SHA-256."
         )
     source = f"{client.get_run(run.run_id).info.artifact_uri}/{_FOLDER}"
-    created = client.create_model_version(MODEL_NAME, source=source, run_id=run.run_id)
+    card = documents.text(CARD_FILE)[:_CARD_CHARACTERS] if documents is not None else None
+    created = client.create_model_version(
+        MODEL_NAME, source=source, run_id=run.run_id, description=card
+    )
     version = str(created.version)
     return RegisteredVersion(
         MODEL_NAME, version, f"{page}/#/models/{MODEL_NAME}/versions/{version}"

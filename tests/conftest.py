@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,6 +13,8 @@ import pytest
 
 if TYPE_CHECKING:
     from pricing_assets.core.market import Market
+    from pricing_assets.pipeline_run import FinishedRun
+    from serving.home import Home
 
 # Set before any product module is imported, and inherited by the processes that tests start.
 os.environ.update(
@@ -31,6 +34,16 @@ _KEPT = frozenset({"PRICING_TEST_DATA"})
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class PipelineHome:
+    """A home with one finished run, its raw tables and its configuration file."""
+
+    home: Home
+    data: Path
+    config: Path
+    finished: FinishedRun
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,6 +81,29 @@ def market_folder(market: Market, tmp_path_factory: pytest.TempPathFactory) -> P
         table.to_csv(folder / f"{name}.csv", index=False)
     (folder / "market.json").write_text(json.dumps(market.parameters.model_dump()))
     return folder
+
+
+@pytest.fixture(scope="session")
+def pipeline_home(tmp_path_factory: pytest.TempPathFactory) -> PipelineHome:
+    """A home in which the whole graph has run once on a small simulated market."""
+    from pricing_assets.core.market import MarketParameters, simulate_market
+    from pricing_assets.pipeline_run import run_job
+    from resources.market_file import write_market
+    from serving.home import Home
+
+    folder = tmp_path_factory.mktemp("pipeline_home")
+    market = simulate_market(MarketParameters(products=12, days=150, seed=5))
+    write_market(
+        folder / "raw",
+        tables=market.raw_tables(),
+        parameters=market.parameters.model_dump(),
+        file_format="parquet",
+    )
+    config = folder / "pricing.yaml"
+    config.write_text("forecast: {n_estimators: 10, training_origins: 2, backtest_origins: 1}\n")
+    home = Home.at(folder / "home")
+    finished = run_job("pricing_pipeline", home=home, data=str(folder / "raw"), config=str(config))
+    return PipelineHome(home=home, data=folder / "raw", config=config, finished=finished)
 
 
 @pytest.fixture(scope="session")

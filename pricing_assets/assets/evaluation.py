@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from pricing_assets.core.evaluation.report import evaluation_numbers
+from pricing_assets.core.evaluation.report import evaluation_numbers, with_gates
 from pricing_assets.core.evaluation.report_evidence import Evidence
 from pricing_assets.core.evaluation.report_page import evaluation_html
 from pricing_assets.core.evaluation.truth import TruthComparison, compare_with_truth
@@ -44,10 +44,11 @@ def evaluation_report(
     elasticity_methods: pd.DataFrame,
     portfolio_goals: pd.DataFrame,
     price_frontier: pd.DataFrame,
+    promotion_gates: dict[str, Any],
 ) -> dict[str, Any]:
     """Accuracy, prices and risks; on simulated data the share of the oracle's uplift."""
     chosen = settings.settings()
-    numbers = evaluation_numbers(
+    measured = evaluation_numbers(
         backtest=forecast_backtest.drop(columns="chosen"),
         elasticities=own_price_elasticity,
         price_table=price_table,
@@ -65,6 +66,7 @@ def evaluation_report(
             frontier=price_frontier,
         ),
     )
+    numbers = with_gates(measured, promotion_gates["checks"])
     page = _write(price_store, numbers, run_id=context.run_id, snapshot=data_snapshot)
     context.add_output_metadata({"page": dg.MetadataValue.path(page), **_metadata(numbers)})
     return numbers

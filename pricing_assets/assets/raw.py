@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from pricing_assets.core.lineage import data_version
+from pricing_assets.core.lineage import DataVersions, data_versions, parts_version
 from pricing_assets.core.tables import RAW_TABLES
 from resources.asset_metadata import check_metadata, records_metadata, table_metadata
 from resources.market_file import read_market
@@ -90,9 +90,11 @@ def reference_tables(
 ) -> Iterator[dg.Output[Any]]:
     """Every raw table but sales, the quarantine and the snapshot, in one reading."""
     checked = raw_tables.read(settings.settings())
+    versions = data_versions({name: table.accepted for name, table in checked.items()})
     for name in _DESCRIPTIONS:
         frame = checked[name].accepted if name in checked else empty_table(name)
-        yield dg.Output(frame, name, metadata=table_metadata(frame))
+        version = dg.DataVersion(parts_version(versions.parts.get(name, {})))
+        yield dg.Output(frame, name, metadata=table_metadata(frame), data_version=version)
     counts = _counts(checked)
     yield dg.Output(
         _quarantine(checked),
@@ -103,8 +105,13 @@ def reference_tables(
             "by_reason": records_metadata(_reasons(checked)),
         },
     )
-    snapshot = _snapshot(checked, counts, market=read_market(raw_tables.root))
-    yield dg.Output(snapshot, "data_snapshot", metadata={"data_version": snapshot["data_version"]})
+    snapshot = _snapshot(checked, counts, versions, market=read_market(raw_tables.root))
+    yield dg.Output(
+        snapshot,
+        "data_snapshot",
+        metadata={"data_version": versions.whole},
+        data_version=dg.DataVersion(versions.whole),
+    )
 
 
 @dg.asset_check(asset="sales", blocking=True, description="Every month has rows.")
@@ -182,13 +189,17 @@ def _quarantine(checked: CheckedTables) -> pd.DataFrame:
 
 
 def _snapshot(
-    checked: CheckedTables, counts: pd.DataFrame, *, market: dict[str, Any] | None
+    checked: CheckedTables,
+    counts: pd.DataFrame,
+    versions: DataVersions,
+    *,
+    market: dict[str, Any] | None,
 ) -> dict[str, Any]:
     rows = counts.set_index("table").to_dict(orient="index")
-    tables = {name: table.accepted for name, table in checked.items()}
-    last_sale = tables["sales"]["date"].max()
+    last_sale = checked["sales"].accepted["date"].max()
     return {
-        "data_version": data_version(tables),
+        "data_version": versions.whole,
+        "partitions": versions.parts,
         "data_until": (last_sale + pd.Timedelta(days=1)).tz_localize("UTC").isoformat(),
         "tables": rows,
         "market": market,

@@ -93,6 +93,7 @@ def registered_model(
     tracking: TrackingResource,
     monitoring: MonitoringResource,
     demand_model: ModelBundle,
+    model_documents: ModelBundle,
     demand_curves: pd.DataFrame,
     evaluation_report: dict[str, Any],
     promotion_gates: dict[str, Any],
@@ -105,7 +106,7 @@ def registered_model(
         folder="evidence",
     )
     run.log_files({"promotion_gates.json": _json(promotion_gates)}, folder="evidence")
-    version = register_bundle(run, demand_model, page=tracking.page)
+    version = register_bundle(run, demand_model, page=tracking.page, documents=model_documents)
     alias = CHAMPION if all(gate["passed"] for gate in gates) else CHALLENGER
     point_alias(run, version, alias=alias)
     report = gate_report(promotion_gates, version=version.version, alias=alias)

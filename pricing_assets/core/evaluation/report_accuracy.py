@@ -69,7 +69,7 @@ def _slices(rows: Rows, order: Sequence[str]) -> str:
     for by, title in _TITLES.items():
         chosen = [row for row in rows if row["by"] == by]
         if chosen:
-            chart = _horizon_chart(chosen, order) if by == "horizon" else ""
+            chart = horizon_chart(rows, order) if by == "horizon" else ""
             parts.append(f"<h3>{title}</h3>" + chart + _slice_table(chosen, order))
     return "".join(parts)
 
@@ -101,7 +101,9 @@ def _slice_table(rows: Rows, order: Sequence[str]) -> str:
     return data_table(heads, body, text=(0,))
 
 
-def _horizon_chart(rows: Rows, order: Sequence[str]) -> str:
+def horizon_chart(slices: Rows, order: Sequence[str]) -> str:
+    """WAPE by weeks ahead, a line a model; "" where the horizon is one group."""
+    rows = [row for row in slices if row["by"] == "horizon"]
     levels = list(dict.fromkeys(str(row["level"]) for row in rows))
     if len(levels) < 2:
         return ""
@@ -125,38 +127,43 @@ def _horizon_chart(rows: Rows, order: Sequence[str]) -> str:
 def _calibration(rows: Rows, order: Sequence[str]) -> str:
     if not rows:
         return ""
+    quantiles, means = calibration_charts(rows, order)
+    intro = (
+        '<p class="soft">On the dashed line a forecast is as sure as it should be, and its mean is '
+        "right on average. Points above it on the left: more actuals below the quantile than it "
+        "says.</p>"
+    )
+    figures = (
+        '<div class="two"><div><h3>Quantiles against shares of actuals below</h3>'
+        f"{quantiles}</div><div><h3>Predicted against actual means, by tenths of the prediction"
+        f"</h3>{means}</div></div>"
+    )
+    return section("Calibration", intro + figures + _quantile_table(rows, order))
+
+
+def calibration_charts(rows: Rows, order: Sequence[str]) -> tuple[str, str]:
+    """Quantiles against shares, and predicted against actual means; "" without points."""
     quantiles = _points([row for row in rows if row["kind"] == "quantile"], order)
     means = _points(
         [row for row in rows if row["kind"] == "mean" and row["expected"] and row["observed"]],
         order,
     )
     share = Axis("quantile's probability", form="{:.0%}".format)
-    intro = (
-        '<p class="soft">On the dashed line a forecast is as sure as it should be, and its mean is '
-        "right on average. Points above it on the left: more actuals below the quantile than it "
-        "says.</p>"
+    quantile_chart = lines(
+        quantiles,
+        x=share,
+        y=Axis("share of actuals below", form="{:.0%}".format),
+        label="Shares of actuals below the 10, 50 and 90 % quantiles, by model",
+        diagonal=True,
     )
-    figures = [
-        '<div class="two"><div><h3>Quantiles against shares of actuals below</h3>'
-        + lines(
-            quantiles,
-            x=share,
-            y=Axis("share of actuals below", form="{:.0%}".format),
-            label="Shares of actuals below the 10, 50 and 90 % quantiles, by model",
-            diagonal=True,
-        )
-        + "</div><div><h3>Predicted against actual means, by tenths of the prediction</h3>"
-        + lines(
-            means,
-            x=Axis("mean predicted units a period", log=True),
-            y=Axis("mean units sold a period", log=True),
-            label="Predicted and actual mean units by tenths of the prediction, by model",
-            diagonal=True,
-        )
-        + "</div></div>",
-        _quantile_table(rows, order),
-    ]
-    return section("Calibration", intro + "".join(figures))
+    mean_chart = lines(
+        means,
+        x=Axis("mean predicted units a period", log=True),
+        y=Axis("mean units sold a period", log=True),
+        label="Predicted and actual mean units by tenths of the prediction, by model",
+        diagonal=True,
+    )
+    return quantile_chart, mean_chart
 
 
 def _points(rows: Rows, order: Sequence[str]) -> dict[str, list[tuple[float, float]]]:

@@ -88,6 +88,23 @@ def lines(
     )
 
 
+def standalone(svg: str) -> str:
+    """A chart of the report as a file of its own, with the colours of the light page."""
+    opening = '<svg xmlns="http://www.w3.org/2000/svg" style="background:#fff" '
+    body = svg.removeprefix("<svg ")
+    head, rest = body.split(">", 1)
+    return f"{opening}{head}><style>{_OWN_STYLE}</style>{rest}"
+
+
+_OWN_STYLE = """
+text{font:12px sans-serif;fill:#1c2430}.tick,.name{fill:#5b6675}.grid{stroke:#d9dee5}
+.mark{stroke:#b3402f;stroke-dasharray:4 3}.bar,.point{fill:#2563a8}.span{stroke:#5b6675}
+.line{fill:none;stroke-width:2;stroke:var(--c)}.dot{fill:var(--c)}
+.c0{--c:#2563a8}.c1{--c:#c2560c}.c2{--c:#1d7a4c}.c3{--c:#8a3fa0}.c4{--c:#a8701a}.c5{--c:#b3402f}
+.c6{--c:#3d7c86}.c7{--c:#6b6f78}
+"""
+
+
 def _drawn(placed: Points, hints: Sequence[str], *, colour: int, joined: bool) -> list[str]:
     path = " ".join(f"{a:.1f},{b:.1f}" for a, b in placed)
     line = [f'<polyline class="line c{colour}" points="{path}"/>'] if joined else []
