@@ -553,7 +553,7 @@ def test_probability_worse_is_the_share_of_draws_that_are_worse(price, stock, ob
 @pytest.mark.parametrize("stock", [np.inf, 90.0])
 @pytest.mark.parametrize("reference", [10.0, 7.0])
 def test_uplift_interval_matches_the_draws(price, stock, reference) -> None:
-    """The 768 nodes cut the tails a little: 6 % of the interval's width is allowed."""
+    """The 384 nodes cut the tails a little: 6 % of the interval's width is allowed."""
     curves = curves_of(
         elasticity_sd=0.4, reference_units_cv=0.3, reference_price=reference, elasticity_mean=-1.8
     )

@@ -81,7 +81,9 @@ def price_catalogue(
         InputError: a product and store is there twice.
     """
     engine = cpu_engine() if engine is None else engine
-    full = complete_catalogue(catalogue, settings=settings)
+    if "weekday_index" in catalogue.column_names:
+        catalogue = catalogue.drop_columns(["weekday_index"])
+    full = _completed(catalogue, settings=settings, unread=("weekday_index",))
     _require_single(full)
     require_costs(_numbers(full, "unit_cost"), settings=settings)
     if not one_by_one(settings):
@@ -104,6 +106,13 @@ def complete_catalogue(catalogue: pa.Table, *, settings: PricingSettings) -> pa.
     Defaults say "unknown", never more: the prior's elasticity, no rival, no stock limit, only the
     current price ever seen.
     """
+    return _completed(catalogue, settings=settings)
+
+
+def _completed(
+    catalogue: pa.Table, *, settings: PricingSettings, unread: tuple[str, ...] = ()
+) -> pa.Table:
+    """``complete_catalogue`` but for the columns that are not read."""
     _require_columns(catalogue.column_names)
     prior, price = settings.elasticity, catalogue["current_price"]
     unknown = float("nan")
@@ -133,7 +142,7 @@ def complete_catalogue(catalogue: pa.Table, *, settings: PricingSettings) -> pa.
             texts = [chunk.cast(pa.string()) for chunk in catalogue[name].chunks]
             column = pa.chunked_array(texts, pa.string())
             catalogue = catalogue.set_column(place, name, column)
-    for name in (name for name in defaults if name not in catalogue.column_names):
+    for name in (n for n in defaults if n not in catalogue.column_names and n not in unread):
         value = defaults[name]
         column = value if value is price else _repeated(pa.scalar(value), catalogue.num_rows)
         catalogue = catalogue.append_column(name, column)
@@ -170,7 +179,7 @@ def _together(full: pa.Table, *, settings: PricingSettings, engine: CatalogueEng
     """Rows that are priced together."""
     frame = full.to_pandas()
     frame = frame.assign(replenished=frame["on_hand"].isna())
-    curves = frame[list(DEMAND_CURVE_COLUMNS)]
+    curves = frame[[name for name in DEMAND_CURVE_COLUMNS if name in frame]]
     priced = build_price_table(
         curves, panel_facts=frame, settings=settings, chooser=engine.chooser
     ).drop(columns=list(PRICE_RAIL_COLUMNS))

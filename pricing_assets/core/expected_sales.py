@@ -26,8 +26,9 @@ Floats = NDArray[np.float64]
 _TINY = 1e-12
 ELASTICITY_NODES = 32
 """Equally probable elasticities of an uplift interval."""
-LEVEL_NODES = 24
-"""Equally probable demand levels of an uplift interval."""
+LEVEL_NODES = 12
+"""Equally probable demand levels of an uplift interval. 384 pairs leave an error of 1.5 % of the
+interval's width in the median and 5 % at most without stock (24 levels: 0.9 % and 5.5 %)."""
 STOCK_NODES = 16
 """Midpoint nodes of the one-dimensional integral under a stock."""
 

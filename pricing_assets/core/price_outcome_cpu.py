@@ -31,7 +31,8 @@ Floats = NDArray[np.float64]
 
 _ELASTICITIES = ndtri((np.arange(ELASTICITY_NODES) + 0.5) / ELASTICITY_NODES)
 _LEVELS = ndtri((np.arange(LEVEL_NODES) + 0.5) / LEVEL_NODES)
-_GAINS = ELASTICITY_NODES * LEVEL_NODES
+_NODES = (_ELASTICITIES, _LEVELS)
+"""Handed in, not compiled in: what is kept on disk would not see another number of them."""
 _ROUNDS = 48
 """Thresholds tried for a quantile at most; equal gains at the quantile need them all."""
 
@@ -65,7 +66,8 @@ def compiled_outcome(
     )
     doubles = tuple(np.ascontiguousarray(column, np.float64) for column in columns)
     cost = np.ascontiguousarray(np.where(np.isfinite(unit_cost), unit_cost, -1.0))
-    _weigh_rows(doubles, np.ascontiguousarray(price), np.ascontiguousarray(baseline), cost, found)
+    both = np.ascontiguousarray(price), np.ascontiguousarray(baseline)
+    _weigh_rows(doubles, *both, cost, _NODES, found)
     return PriceOutcome(*found)
 
 
@@ -92,28 +94,31 @@ def _worse(columns: Any, j: int, price: Any, base: Any) -> Any:
 
 
 @njit(nogil=True, **MATH)
-def _gains(columns: Any, j: int, price: Any, base: Any, cost: Any, gains: Any, room: Any) -> None:
+def _gains(
+    columns: Any, j: int, price: Any, base: Any, cost: Any, nodes: Any, gains: Any, room: Any
+) -> None:
     """The gain in profit of product j at all pairs of nodes, into float32 ``gains``."""
     z, _ = step64(log64(price / columns[0][j]), columns[5][j])
     z_base, _ = step64(log64(base / columns[0][j]), columns[5][j])
     sigma = np.sqrt(np.log1p(columns[2][j] * columns[2][j]))
     stock, units = columns[8][j], columns[1][j]
     mean, sd = columns[3][j], columns[4][j]
-    up, stay, levels = room[0], room[1], room[2, :LEVEL_NODES]
-    for e in range(ELASTICITY_NODES):
-        slope = mean + sd * _ELASTICITIES[e]
+    up, stay, levels = room[0], room[1], room[2, : nodes[1].shape[0]]
+    width = levels.shape[0]
+    for e in range(up.shape[0]):
+        slope = mean + sd * nodes[0][e]
         up[e], stay[e] = exp64(slope * z), exp64(slope * z_base)
-    for l in range(LEVEL_NODES):  # noqa: E741
-        levels[l] = units * exp64(sigma * _LEVELS[l] - sigma * sigma / 2)
+    for l in range(width):  # noqa: E741
+        levels[l] = units * exp64(sigma * nodes[1][l] - sigma * sigma / 2)
     if stock >= ENDLESS:
-        for e in range(ELASTICITY_NODES):
+        for e in range(up.shape[0]):
             rise = (price - cost) * up[e] - (base - cost) * stay[e]
-            for l in range(LEVEL_NODES):  # noqa: E741
-                gains[e * LEVEL_NODES + l] = SINGLE(rise * levels[l])
+            for l in range(width):  # noqa: E741
+                gains[e * width + l] = SINGLE(rise * levels[l])
         return
-    for e in range(ELASTICITY_NODES):
-        for l in range(LEVEL_NODES):  # noqa: E741
-            gains[e * LEVEL_NODES + l] = SINGLE(
+    for e in range(up.shape[0]):
+        for l in range(width):  # noqa: E741
+            gains[e * width + l] = SINGLE(
                 (price - cost) * min(up[e] * levels[l], stock)
                 - (base - cost) * min(stay[e] * levels[l], stock)
             )
@@ -165,10 +170,10 @@ def _quantile(gains: Any, share: Any, least: Any, most: Any) -> Any:
     return inside + (beyond - inside) * SINGLE(at - rank)
 
 
-def _weigh_rows(columns: Any, price: Any, baseline: Any, cost: Any, found: Any) -> None:
+def _weigh_rows(columns: Any, price: Any, baseline: Any, cost: Any, nodes: Any, found: Any) -> None:
     """Fill the rows of ``found`` (5, n); a cost below zero is unknown."""
-    room, nodes = np.empty((3, 2)), np.empty((3, ELASTICITY_NODES))
-    gains = np.empty(_GAINS, np.float32)
+    room, powers = np.empty((3, 2)), np.empty((3, nodes[0].shape[0]))
+    gains = np.empty(nodes[0].shape[0] * nodes[1].shape[0], np.float32)
     ref, units, cv, mean, sd, lam, slope, cut, stock = columns
     whole = (ref, units, cv, mean, sd, lam, slope, cut, stock, ref, ref, ref, baseline)
     for j in range(price.shape[0]):
@@ -187,7 +192,7 @@ def _weigh_rows(columns: Any, price: Any, baseline: Any, cost: Any, found: Any) 
         else:
             found[2, j] = _worse(whole, j, price[j], baseline[j])
         if cost[j] >= 0:
-            _gains(columns, j, price[j], baseline[j], cost[j], gains, nodes)
+            _gains(columns, j, price[j], baseline[j], cost[j], nodes, gains, powers)
             least, most = _range(gains)
             found[3, j] = _quantile(gains, 0.05, least, most)
             found[4, j] = _quantile(gains, 0.95, least, most)
