@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pricing_assets.core.serving_parameters import ServingParameters
@@ -168,6 +170,20 @@ async def test_the_facts_of_a_product(client: httpx.AsyncClient) -> None:
     assert (await client.get("/product")).status_code == 400
     assert (await client.get("/product", params={"product_id": "no"})).status_code == 404
     assert (await client.post("/product", json={})).status_code == 405
+
+
+def test_the_stores_of_a_product_are_named(tmp_path: Path) -> None:
+    curves, now = curve_table(4), datetime.now(UTC)
+    stores = pa.array(["north", "south", "north", "south"])
+    curves = curves.set_column(0, "product_id", pa.array(["A", "A", "B", "C"]))
+    curves = curves.set_column(1, "store_id", stores)
+    prices = price_table(curves)
+    store = PriceStore(tmp_path)
+    store.publish(prices=prices, curves=curves, stamps=stamps(now=now), now=now)
+    catalog = Catalog(store.read_current(), settings=SETTINGS)
+    assert [one["store_id"] for one in catalog.variants("A")] == ["north", "south"]
+    assert catalog.variants("B") == [{"store_id": "north", "segment": ""}]
+    assert catalog.variants("nothing") == []
 
 
 async def test_the_history_of_a_product(client: httpx.AsyncClient, home: Home) -> None:

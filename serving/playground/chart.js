@@ -109,11 +109,12 @@ export class Chart {
   #read(index) {
     const spec = this.#spec;
     const at = index === null || index >= spec.x.values.length ? null : index;
-    const where =
-      at === null ? null : h("span", {}, h("b", {}, spec.x.format(spec.x.values[at])));
-    const items = spec.series.map((one) =>
-      h("span", {}, swatch(one), one.label, at === null ? "" : h("b", {}, ` ${valueAt(one, at, spec)}`)),
-    );
+    const alone = spec.series.length === 1;
+    const items = spec.series.map((one) => {
+      if (at === null) return h("span", {}, swatch(one), one.label);
+      return h("span", {}, swatch(one), alone ? null : `${one.label} `, h("b", {}, valueAt(one, at, spec)));
+    });
+    const where = at === null ? null : h("b", {}, spec.x.format(spec.x.values[at]));
     this.#readout.replaceChildren(...[where, ...items].filter(Boolean));
   }
 

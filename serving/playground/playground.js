@@ -270,7 +270,8 @@ function showCurves(answer) {
       currency,
     });
   draw("units", "Units", "--chart-1", { format: (value) => number(value), short: compact, fromZero: true });
-  const sum = { format: (value) => money(value, currency), short: compact };
+  const whole = (value) => money(value, currency, { short: Math.abs(value) >= 1000 });
+  const sum = { format: whole, short: compact };
   draw("revenue", "Revenue", "--chart-2", sum);
   const known = points.every((point) => point.profit !== null);
   find("#no-cost").hidden = known;
