@@ -364,7 +364,12 @@ def evidence() -> Evidence:
         {"point": ["current", "chosen", "frontier", "frontier"]}
         | {"revenue": [10.0, 12.0, 12.0, 14.0], "profit": [4.0, 5.0, 5.0, 4.5]}
     )
-    off_policy = pd.DataFrame({"estimator": ["switch"], "value": [1234.5], "low_90": [np.nan]})
+    off_policy = pd.DataFrame(
+        {"estimator": ["switch"], "value": 1234.5, "present_value": 1200.0, "difference": 34.5}
+        | {"difference_low_90": [-1.0], "difference_high_90": 70.0, "overlap": 0.8}
+        | {"effective_sample_size": 120.0, "max_weight_share": 0.1, "refused": False}
+        | {"reason": ""}
+    )
     return Evidence(slices, calibration, sensitivity, methods, goals, frontier, off_policy)
 
 
@@ -387,8 +392,18 @@ def test_every_table_of_evidence_is_drawn_and_escaped() -> None:
     ):
         assert f"<h2>{heading}</h2>" in html
     assert "Closed: wape ratio" in html and "1 of 2 call for caution" in html
+    assert "1,234.5" in html and "-1.0 to 70.0" in html
     assert "yields to 25.0%" in html and "min units" not in html
     assert '<td class="least">0.320</td>' in html and "<script" not in html
+
+
+def test_a_refused_value_says_why_and_gives_no_number() -> None:
+    found = evidence()
+    assert found.off_policy is not None
+    refused = found.off_policy.assign(refused=True, reason=f"overlap is 0.1 {NASTY}", value=np.nan)
+    html = evaluation_html(numbers_of(evidence=replace(found, off_policy=refused)), title="Run")
+    outline_of(html)
+    assert "No value is given: overlap is 0.1" in html and "1,234.5" not in html
 
 
 def test_parts_without_their_table_are_left_out() -> None:

@@ -44,6 +44,7 @@ def evaluation_report(
     elasticity_methods: pd.DataFrame,
     portfolio_goals: pd.DataFrame,
     price_frontier: pd.DataFrame,
+    off_policy_evaluation: pd.DataFrame,
     promotion_gates: dict[str, Any],
 ) -> dict[str, Any]:
     """Accuracy, prices and risks; on simulated data the share of the oracle's uplift."""
@@ -64,6 +65,7 @@ def evaluation_report(
             methods=elasticity_methods,
             goals=portfolio_goals,
             frontier=price_frontier,
+            off_policy=off_policy_evaluation,
         ),
     )
     numbers = with_gates(measured, promotion_gates["checks"])

@@ -6,6 +6,7 @@ Belongs here: drawing. The numbers are the price engine's, off-policy evaluation
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 from pricing_assets.core.evaluation.report_parts import (
@@ -15,13 +16,13 @@ from pricing_assets.core.evaluation.report_parts import (
     percent_text,
     section,
     spaced,
+    tile_list,
 )
 from pricing_assets.core.evaluation.report_plots import Axis, lines
 
 Rows = Sequence[Mapping[str, Any]]
 
 _SHARES = frozenset({"min_margin_rate", "max_price_index"})
-_MAX_OFF_POLICY_COLUMNS = 10
 
 
 def goals_section(rows: Rows) -> str:
@@ -69,26 +70,42 @@ def frontier_section(rows: Rows, currency: str) -> str:
 
 
 def off_policy_section(rows: Rows) -> str:
-    """Values of the policies from logged prices, as they were estimated; "" without rows."""
+    """The new prices' value by estimator from logged prices, or why none is given."""
     if not rows:
         return ""
-    columns = [str(name) for name in rows[0]][:_MAX_OFF_POLICY_COLUMNS]
-    texts = tuple(
-        place for place, name in enumerate(columns) if isinstance(rows[0][name], str | bool)
+    first = rows[0]
+    intro = (
+        '<p class="soft">What the new prices would have brought a period, from prices that were '
+        "really charged and what was sold at them. No value is given where the log holds too few "
+        "prices like the new ones.</p>"
     )
+    tiles = tile_list(
+        [
+            ("overlap with the log", percent_text(first["overlap"])),
+            ("effective sample size, price spells", number_text(first["effective_sample_size"], 0)),
+            ("largest share of all weight", percent_text(first["max_weight_share"])),
+        ]
+    )
+    if first["refused"]:
+        why = f"<p>No value is given: {escape(str(first['reason']))}.</p>"
+        return section("Value from logged prices", intro + tiles + why)
+    return section("Value from logged prices", intro + tiles + _off_policy_table(rows))
+
+
+def _off_policy_table(rows: Rows) -> str:
     cells = [
         [
-            cell(_any(row[name]), "text" if place in texts else "")
-            for place, name in enumerate(columns)
+            cell(spaced(str(row["estimator"])), "text id"),
+            *(cell(number_text(row[name], 1)) for name in ("value", "present_value", "difference")),
+            cell(
+                f"{number_text(row['difference_low_90'], 1)} to "
+                f"{number_text(row['difference_high_90'], 1)}"
+            ),
         ]
         for row in rows
     ]
-    intro = (
-        '<p class="soft">What the new prices would have brought, from prices that were really '
-        "charged. No value is given where the log holds too few prices like the new ones.</p>"
-    )
-    table = data_table([spaced(name) for name in columns], cells, text=texts)
-    return section("Value from logged prices", intro + table)
+    heads = ["estimator", "new prices", "present prices", "difference", "90 % interval"]
+    return data_table(heads, cells, text=(0,))
 
 
 def gate_section(gates: Rows) -> str:
@@ -105,14 +122,23 @@ def gate_section(gates: Rows) -> str:
         [
             cell(spaced(str(gate["name"])), "text id"),
             cell(_any(gate["value"])),
-            cell(f"{gate['bound']} {_any(gate['threshold'])}"),
-            cell("holds" if gate["passed"] else "fails", "up" if gate["passed"] else "down"),
+            cell(
+                "–" if gate["threshold"] is None else f"{gate['bound']} {_any(gate['threshold'])}"
+            ),
+            cell(_outcome(gate), "text" + ("" if gate["passed"] else " down")),
+            cell(str(gate.get("why") or ""), "text why"),
         ]
         for gate in gates
     ]
-    heads = ["condition", "value", "must be", ""]
-    body = f"<p>{verdict}</p>" + data_table(heads, cells, text=(0,))
+    heads = ["condition", "value", "must be", "", "what it is of"]
+    body = f"<p>{verdict}</p>" + data_table(heads, cells, text=(0, 3, 4))
     return section("The promotion gate", body)
+
+
+def _outcome(gate: Mapping[str, Any]) -> str:
+    if gate["passed"]:
+        return "holds" if gate["value"] is not None else "not measured"
+    return "fails"
 
 
 def _points(rows: Rows) -> list[tuple[float, float]]:
