@@ -59,13 +59,18 @@ class Prepared:
     model_version: str
     head: bytes
 
+    @property
+    def holds(self) -> bool:
+        """Whether its price is inside its guard rails."""
+        return 0 < self.floor <= self.minor <= self.ceiling
+
     def check(self) -> None:
         """The last look at the price before it leaves.
 
         Raises:
             GuardRailError: it is outside its guard rails.
         """
-        if not 0 < self.floor <= self.minor <= self.ceiling:
+        if not self.holds:
             raise GuardRailError(
                 f"product '{self.quote.product_id}': {self.minor} minor units are outside "
                 f"{self.floor} to {self.ceiling}"

@@ -81,19 +81,24 @@ class AuditLog:
         """Bytes that wait to be written."""
         return self._queued - self._writer.taken
 
+    @property
+    def has_room(self) -> bool:
+        """The record of one more price can wait to be written."""
+        return self._queued - self._writer.taken < self._limit
+
     async def admit(self) -> None:
         """Return when there is room for the record of a price that is about to be served.
 
         Raises:
             AuditUnavailableError: the buffer is full; at once, or after ``block_ms``.
         """
-        if self.pending_bytes < self._limit:
+        if self.has_room:
             return
         if self._settings.when_full == "block":
             deadline = time.monotonic() + self._settings.block_ms / 1000
             while time.monotonic() < deadline:
                 await asyncio.sleep(ROOM_POLL_SECONDS)
-                if self.pending_bytes < self._limit:
+                if self.has_room:
                     return
         metrics.AUDIT_REFUSALS.inc()
         raise AuditUnavailableError(

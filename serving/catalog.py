@@ -11,7 +11,7 @@ import copy
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from serving.approvals import NOT_REQUIRED, Approvals
 from serving.live_demand import CurveRow
 from serving.published_table import Manifest, PublishedTable
 from serving.quote import PricedRow, Quote, published_quote
+from serving.ready_answers import ReadyAnswers
 
 Key = tuple[str, str, str]
 
@@ -77,8 +78,8 @@ class Catalog:
         self._categories = table.curves["category"].combine_chunks()
         self._rows = {key: i for i, key in enumerate(self._keys())}
         self._of_product = self._group_by_product()
-        self.row = lru_cache(maxsize=ROWS_KEPT)(self._row)
-        self.published = lru_cache(maxsize=ROWS_KEPT)(self._published)
+        self._made_rows: ReadyAnswers[int, PricedRow] = ReadyAnswers(ROWS_KEPT)
+        self._made_answers: ReadyAnswers[str, Prepared] = ReadyAnswers(ROWS_KEPT)
 
     def under(self, approvals: Approvals) -> Catalog:
         """This table under other approvals; the rows and answers kept ready are shared."""
@@ -120,17 +121,23 @@ class Catalog:
             model_version=manifest.model_version,
         )
 
-    def _published(
-        self, product_id: str, store_id: str | None = None, segment: str | None = None
-    ) -> Prepared | None:
-        """The published price as it is; None without one. As ``published``, the latest stay."""
-        found = self.find(product_id, store_id, segment)
+    def published(self, product_id: str) -> Prepared | None:
+        """The published price of a product as it is; None without one. The latest stay ready."""
+        made = self._made_answers.get(product_id)
+        if made is not None:
+            return made
+        found = self.find(product_id, None, None)
         if found is None or not found.row.has_price:
             return None
-        return self.prepare(noted(published_quote(found.row), found.note), found.row)
+        answer = self.prepare(noted(published_quote(found.row), found.note), found.row)
+        return self._made_answers.keep(product_id, answer)
+
+    def row(self, position: int) -> PricedRow:
+        """Row number ``position``. The latest stay ready."""
+        made = self._made_rows.get(position)
+        return made or self._made_rows.keep(position, self._row(position))
 
     def _row(self, position: int) -> PricedRow:
-        """Row number ``position``. As ``row``, the latest stay."""
         texts: dict[str, Any] = {name: self._texts[name][position] for name in _PRICE_TEXTS}
         numbers: dict[str, Any] = {
             name: float(self._numbers[name][position]) for name in _PRICE_NUMBERS

@@ -25,25 +25,30 @@ from pricing_assets.core.errors import (
 from pricing_assets.core.settings import PricingSettings
 from serving import metrics, tallies
 from serving.answer import Answer, Prepared
+from serving.batch_answers import (
+    PLAIN_ITEMS,
+    TURN_SECONDS,
+    Batch,
+    Entry,
+    encoded,
+    item_error,
+    let_others_in,
+    used_of,
+)
 from serving.catalog import Catalog
 from serving.curve_points import demand_curve
 from serving.explain import Explainer
 from serving.feature_store import FeatureStore
 from serving.home import Home
-from serving.ladder import Ladder
+from serving.ladder import Ladder, PlainPrices
 from serving.online_context import Enriched, OnlineContext
 from serving.price_cache import PriceCache
 from serving.price_store import PriceStore
 from serving.recorder import Recorder
 from serving.table_watch import TableWatch
-from serving.wire import PriceRequest, encode_json, price_request
+from serving.wire import PriceRequest, price_request
 
 Now = Callable[[], datetime]
-
-TURN_SECONDS = 0.002
-"""A batch lets other requests in when it has computed for this long."""
-LOOK_EVERY = 8
-"""Items of a batch between two looks at the clock."""
 
 
 def _utc_now() -> datetime:
@@ -59,14 +64,6 @@ class Readiness:
     model_version: str | None
     expired: bool
     products: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """The answers of a batch with their quote ids, and the same as a JSON list."""
-
-    entries: list[tuple[Prepared | Answer, str]]
-    encoded: bytes
 
 
 class Desk:
@@ -90,6 +87,7 @@ class Desk:
         oldest = settings.serving.online_max_age_hours * 3600
         self._online = OnlineContext(features, max_age_seconds=oldest)
         self.tables = TableWatch(store, settings=settings, taken_up=self._taken_up)
+        self._plain_kept: PlainPrices | None = None
         self._warming: asyncio.Task[None] | None = None
         self._push: asyncio.Task[None] | None = None
 
@@ -157,25 +155,33 @@ class Desk:
         """
         await self._records.admit()
         catalog = self.loaded()
-        found, used = self._plain(catalog, request.model_dump(exclude_unset=True)), None
+        plain, used = self._plain(catalog), None
+        found = plain.find(request.model_dump(exclude_unset=True)) if plain else None
         if found is None:
             (online,) = await self.enriched(catalog, [request])
             found, used = await self._found(catalog, request, online, remote=True), online.used
-        quote_id = self._issue(found, request)
+            quote_id = self._issue(found)
+        else:
+            quote_id = self._issue_plain(found)
         self._records.one(catalog, request, found.encoded(quote_id), added=used)
         return found.fields(quote_id)
 
     async def price_json(self, value: Any) -> bytes:
         """The answer to one decoded body as JSON; errors as in ``price``, and for a bad body."""
-        await self._records.admit()
+        if not self._records.has_room:
+            await self._records.admit()
         catalog = self.loaded()
-        found, request, used = self._plain(catalog, value), None, None
-        if found is None:
-            request = price_request(value)
-            (online,) = await self.enriched(catalog, [request])
-            found, used = await self._found(catalog, request, online, remote=True), online.used
-        answer = found.encoded(self._issue(found, request))
-        self._records.one(catalog, value, answer, added=used)
+        plain = self._plain(catalog)
+        found = plain.find(value) if plain else None
+        if found is not None:
+            answer = found.encoded(self._issue_plain(found))
+            self._records.one(catalog, value, answer)
+            return answer
+        request = price_request(value)
+        (online,) = await self.enriched(catalog, [request])
+        found = await self._found(catalog, request, online, remote=True)
+        answer = found.encoded(self._issue(found))
+        self._records.one(catalog, value, answer, added=online.used)
         return answer
 
     async def prices(self, items: list[Any]) -> list[Answer]:
@@ -225,26 +231,27 @@ class Desk:
         """Product ids that contain a text."""
         return self.loaded().products(containing, limit=limit)
 
-    async def _batch(self, items: list[Any]) -> _Batch:
+    async def _batch(self, items: list[Any]) -> Batch:
         """Each item's answer with its quote id, or its error entry with none; put on record."""
         await self._records.admit()
         catalog, started = self.loaded(), time.perf_counter()
-        turn_ends = started + TURN_SECONDS
-        online, plain = await self._batch_online(catalog, items), self._is_plain_time(catalog)
-        entries: list[tuple[Prepared | Answer, str]] = []
-        for position, item in enumerate(items):
-            alone = plain and type(item) is dict and len(item) == 1
-            found = self._alone(catalog, item) if alone else None
-            if found is not None:
-                entries.append((found, self._issue(found, None)))
-            else:
+        online, plain = await self._batch_online(catalog, items), self._plain(catalog)
+        entries: list[Entry] = []
+        turn_ends = time.perf_counter() + TURN_SECONDS
+        for begin in range(0, len(items), PLAIN_ITEMS):
+            part = items[begin : begin + PLAIN_ITEMS]
+            found = [plain.find(item) for item in part] if plain else [None] * len(part)
+            self._count_plain([one for one in found if one is not None])
+            for position, one in enumerate(found, begin):
+                if one is not None:
+                    entries.append((one, self._records.next()))
+                    continue
                 added = online.get(position) if online else None
-                entries.append(await self._item(catalog, item, added))
-            if position % LOOK_EVERY == 0 and time.perf_counter() > turn_ends:
-                await asyncio.sleep(0)
-                turn_ends = time.perf_counter() + TURN_SECONDS
-        batch = _Batch(entries, _encoded(entries))
-        self._records.batch(catalog, items, batch.encoded, added=_used(online, len(items)))
+                entries.append(await self._item(catalog, items[position], added))
+                turn_ends = await let_others_in(turn_ends)
+            turn_ends = await let_others_in(turn_ends)
+        batch = Batch(entries, encoded(entries))
+        self._records.batch(catalog, items, batch.encoded, added=used_of(online, len(items)))
         metrics.BATCH_TIME.labels(device="cpu").observe(time.perf_counter() - started)
         return batch
 
@@ -269,21 +276,19 @@ class Desk:
         ]
         return await self._online.enrich(catalog, asked, now=self._now().timestamp())
 
-    async def _item(
-        self, catalog: Catalog, item: Any, online: Enriched | None
-    ) -> tuple[Prepared | Answer, str]:
+    async def _item(self, catalog: Catalog, item: Any, online: Enriched | None) -> Entry:
         try:
             request = price_request(item)
             online = online or Enriched(request.context)
             found = await self._found(catalog, request, online, remote=False)
-            return found, self._issue(found, request)
+            return found, self._issue(found)
         except UnknownProductError as failure:
-            return _item_error(item, failure, status=404), ""
+            return item_error(item, failure, status=404), ""
         except (InputError, GuardRailError) as failure:
-            return _item_error(item, failure, status=400), ""
+            return item_error(item, failure, status=400), ""
 
-    def _issue(self, found: Prepared, request: PriceRequest | None) -> str:
-        """Number, check and count an answer that leaves now; None asked for the product alone.
+    def _issue(self, found: Prepared) -> str:
+        """Number, check and count an answer that leaves now.
 
         Raises:
             GuardRailError: its price is outside its guard rails.
@@ -294,22 +299,33 @@ class Desk:
             tallies.PRICE_CHANGE.observe(found.change)
         return self._records.next()
 
-    def _plain(self, catalog: Catalog, value: Any) -> Prepared | None:
-        """The published price, where ``value`` names a product and nothing else."""
-        if type(value) is not dict or len(value) != 1 or not self._is_plain_time(catalog):
-            return None
-        return self._alone(catalog, value)
+    def _issue_plain(self, found: Prepared) -> str:
+        """``_issue`` for one of ``PlainPrices``, which has been checked."""
+        tallies.QUOTES_OF_TABLE.count += 1
+        tallies.LOOKUPS_OF_TABLE.count += 1
+        if found.change is not None:
+            tallies.PRICE_CHANGE.observe(found.change)
+        return self._records.next()
 
-    def _is_plain_time(self, catalog: Catalog) -> bool:
-        """Published prices stand as they are: the table is valid, and nothing is news to it."""
-        return not self._expired(catalog) and self._online.is_silent(catalog)
+    def _count_plain(self, found: list[Prepared]) -> None:
+        """Count answers of ``PlainPrices`` that leave now."""
+        tallies.QUOTES_OF_TABLE.count += len(found)
+        tallies.LOOKUPS_OF_TABLE.count += len(found)
+        tallies.PRICE_CHANGE.observe_all([one.change for one in found if one.change is not None])
 
-    def _alone(self, catalog: Catalog, value: dict[str, Any]) -> Prepared | None:
-        """The published price, where the one field of ``value`` names a known product."""
-        product = value.get("product_id")
-        if type(product) is not str:
+    def _plain(self, catalog: Catalog) -> PlainPrices | None:
+        """The prices that stand as they are; None where none does.
+
+        The table is valid, nobody need approve it, and nothing is news to it.
+        """
+        if catalog.approvals.required or self._expired(catalog):
             return None
-        return self._ladder.plain(catalog, self.tables.freeze, product)
+        if not self._online.is_silent(catalog):
+            return None
+        kept, freeze = self._plain_kept, self.tables.freeze
+        if kept is None or kept.catalog is not catalog or kept.freeze is not freeze:
+            kept = self._plain_kept = PlainPrices(catalog, freeze)
+        return kept
 
     async def _found(
         self, catalog: Catalog, request: PriceRequest, online: Enriched, *, remote: bool
@@ -340,38 +356,12 @@ class Desk:
 
     def _taken_up(self) -> None:
         """A new table: forget the old one's quotes, and price the latest contexts anew."""
-        keys, catalog = self._ladder.forget(), self.tables.catalog
+        catalog = self.loaded()
+        keys = self._ladder.forget(catalog)
         if self._warming is not None:
             self._warming.cancel()
-        if keys and catalog is not None:
+        if keys:
             self._warming = asyncio.create_task(self._ladder.warm(catalog, keys))
 
     def _expired(self, catalog: Catalog) -> bool:
         return self._now() > catalog.manifest.valid_until
-
-
-def _used(online: dict[int, Enriched], count: int) -> list[dict[str, Any] | None] | None:
-    """What was added to each of ``count`` items, for the record; None where nothing was."""
-    if not any(added.used for added in online.values()):
-        return None
-    return [online[i].used if i in online else None for i in range(count)]
-
-
-def _encoded(entries: list[tuple[Prepared | Answer, str]]) -> bytes:
-    parts = [
-        item.encoded(quote_id) if isinstance(item, Prepared) else encode_json(item)
-        for item, quote_id in entries
-    ]
-    return b"[" + b",".join(parts) + b"]"
-
-
-def _item_error(item: Any, failure: Exception, *, status: int) -> Answer:
-    metrics.ERRORS.labels(status=str(status)).inc()
-    product_id = item.get("product_id") if isinstance(item, dict) else None
-    named = {"product_id": _short(product_id)} if isinstance(product_id, str) else {}
-    return {**named, "error": str(failure)}
-
-
-def _short(product_id: str) -> str:
-    """The start of an id that may be none: half a character cannot be written as JSON."""
-    return product_id[:200].encode("utf-8", "replace").decode()

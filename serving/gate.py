@@ -214,9 +214,10 @@ class Gate:
             raise Refused(403, "without PRICING_API_TOKEN the service answers this machine only")
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        if not _is_json(_header(scope, b"content-type")):
+        headers = _headers(scope)
+        if not _is_json(headers.get(b"content-type", b"")):
             raise Refused(415, "send application/json; no other content type is taken")
-        length = _header(scope, b"content-length")
+        length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > self._max_body:
             raise self._too_large()
         try:
@@ -225,17 +226,20 @@ class Gate:
             raise Refused(408, f"the body did not come within {self._timeout:g} s") from None
 
     async def _read(self, receive: Receive) -> bytes:
-        parts, size, more = [], 0, True
+        parts: list[bytes] = []
+        size, more = 0, True
         while more:
             message = await receive()
             if message["type"] != "http.request":
                 raise Refused(400, "the request ended before its body")
-            part = message.get("body", b"")
+            part: bytes = message.get("body", b"")
             size += len(part)
             if size > self._max_body:
                 raise self._too_large()
-            parts.append(part)
             more = message.get("more_body", False)
+            if not more and not parts:
+                return part
+            parts.append(part)
         return b"".join(parts)
 
     def _too_large(self) -> Refused:
@@ -252,10 +256,13 @@ def _query(scope: Scope) -> dict[str, str]:
 
 
 def _header(scope: Scope, name: bytes) -> bytes:
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return b""
+    """The first header of that name; empty without one."""
+    return _headers(scope).get(name, b"")
+
+
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    """The request's headers; of those given twice, the first."""
+    return dict(reversed(scope["headers"]))
 
 
 @lru_cache(maxsize=256)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
@@ -23,6 +24,7 @@ from pricing_assets.core.errors import GuardRailError, InputError, UnknownProduc
 from pricing_assets.core.serving_parameters import ServingParameters
 from serving import metrics, tallies
 from serving.answer import Prepared, noted
+from serving.carried_quotes import KeptQuote, TableBefore
 from serving.catalog import Catalog, Found
 from serving.context import Context
 from serving.freeze import Freeze
@@ -64,9 +66,38 @@ class _Asked:
         """The key in the worker, whose answers carry the note on which row answers."""
         return self.key + _NOTE + self.found.note
 
+    def key_under(self, version: str) -> str:
+        """``key_here`` of another table."""
+        return cache_key(version, self.found.row, self.meaning) + _NOTE + self.found.note
+
 
 FAULTS = (GuardRailError, ArithmeticError, LookupError, TypeError, ValueError)
 """What a rung may fail with: a price outside its rails, or a row that holds no proper numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainPrices:
+    """The published prices that stand as they are now: the first rung of most requests."""
+
+    catalog: Catalog
+    freeze: Freeze
+
+    def find(self, value: Any) -> Prepared | None:
+        """The price of what a decoded body asks for, checked once more.
+
+        None leaves to ``Ladder.answer`` whatever asks for more than a product, and a product that
+        is unknown, frozen, or without a price that may leave. Whoever serves it counts it.
+        """
+        if type(value) is not dict or len(value) != 1:
+            return None
+        product = value.get("product_id")
+        if type(product) is not str or self.freeze.holds(product):
+            return None
+        try:
+            found = self.catalog.published(product)
+        except FAULTS:
+            return None
+        return found if found is not None and found.holds else None
 
 
 class Ladder:
@@ -75,12 +106,24 @@ class Ladder:
     def __init__(self, cache: PriceCache, *, serving: ServingParameters) -> None:
         self._cache = cache
         self._serving = serving
-        self._here: WorkerCache[Prepared] = WorkerCache(ttl_seconds=serving.cache_ttl_seconds)
+        self._here = self._no_quotes()
+        self._made_by: Catalog | None = None
+        self._before: TableBefore | None = None
 
-    def forget(self) -> list[str]:
-        """Forget what the worker remembers, for a new table; returns what ``warm`` takes."""
-        latest = self._here.latest(WARM_QUOTES)
-        self._here.forget()
+    def _no_quotes(self) -> WorkerCache[KeptQuote]:
+        return WorkerCache(ttl_seconds=self._serving.cache_ttl_seconds)
+
+    def forget(self, catalog: Catalog) -> list[str]:
+        """Begin anew for a new table; returns what ``warm`` takes.
+
+        What is kept stays at hand for one table more: a quote whose row is unchanged is taken over
+        when it is asked for.
+        """
+        latest, old, before = self._here.latest(WARM_QUOTES), self._made_by, self._before
+        if old is not None and old.version != catalog.version:
+            before = TableBefore(old.version, old.settings, self._here)
+        self._before = before and before.serves(catalog)
+        self._here, self._made_by = self._no_quotes(), None
         return latest
 
     async def warm(self, catalog: Catalog, keys: list[str]) -> None:
@@ -88,24 +131,12 @@ class Ladder:
         for key in keys:
             try:
                 asked = _asked_again(catalog, key)
-                if asked is not None and self._here.get(asked.key_here) is None:
+                if asked is not None and self._kept(asked) is None:
                     self._remember(asked, self._live(asked))
             except (*FAULTS, InputError):
                 continue  # whoever asks again learns what is wrong
             finally:
                 await asyncio.sleep(0)
-
-    def plain(self, catalog: Catalog, freeze: Freeze, product_id: str) -> Prepared | None:
-        """The published price of a product without context; None leaves it to ``answer``."""
-        if freeze.holds(product_id) or catalog.approvals.required:
-            return None
-        try:
-            found = catalog.published(product_id)
-        except FAULTS:
-            return None
-        if found is not None:
-            tallies.CACHE_LOOKUPS["table"].count += 1
-        return found
 
     async def answer(
         self,
@@ -169,7 +200,7 @@ class Ladder:
 
     async def _in_context(self, asked: _Asked, *, remote: bool) -> Prepared:
         """Remembered by this worker, cached in Redis, or live."""
-        kept = self._here.get(asked.key_here)
+        kept = self._kept(asked)
         if kept is not None:
             tallies.CACHE_LOOKUPS["worker"].count += 1
             return kept
@@ -189,12 +220,22 @@ class Ladder:
             self._cache.keep(asked.key, live)
         return ready
 
+    def _kept(self, asked: _Asked) -> Prepared | None:
+        """What this worker remembers, of this table or, for an unchanged row, of the one before."""
+        kept = self._here.get(asked.key_here)
+        if kept is not None:
+            return kept.ready
+        if self._before is None:
+            return None
+        found = self._before.find(asked.key_under(self._before.version), asked.found.row)
+        return None if found is None else self._keep(asked, found)
+
     def _without_live(self, asked: _Asked) -> Prepared:
         """The same quote, kept longer than usual; else the published price."""
         oldest = self._serving.cache_max_age_seconds
         kept = self._here.last(asked.key_here, max_age_seconds=oldest)
         if kept is not None:
-            return kept
+            return kept.ready
         return self._published(asked, why="the live price could not be made")
 
     def _published(self, asked: _Asked, *, why: str = "") -> Prepared:
@@ -240,9 +281,12 @@ class Ladder:
 
     def _remember(self, asked: _Asked, answer: Quote) -> Prepared:
         source = "cache" if answer.source == "live" else answer.source
-        kept = replace(noted(answer, asked.found.note), source=source)
-        ready = asked.catalog.prepare(kept, asked.found.row)
-        self._here.keep(asked.key_here, ready)
+        return self._keep(asked, replace(noted(answer, asked.found.note), source=source))
+
+    def _keep(self, asked: _Asked, answer: Quote) -> Prepared:
+        ready = asked.catalog.prepare(answer, asked.found.row)
+        self._made_by = asked.catalog
+        self._here.keep(asked.key_here, KeptQuote(ready, asked.found.row))
         return ready
 
     async def _cached(self, asked: _Asked) -> Quote | None:

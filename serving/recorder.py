@@ -39,6 +39,11 @@ class Recorder:
         """The id of the next quote."""
         return self._ids.next()
 
+    @property
+    def has_room(self) -> bool:
+        """A price may be served at once: ``admit`` would not wait."""
+        return self._log is None or self._log.has_room
+
     async def admit(self) -> None:
         """Return when a price may be served.
 

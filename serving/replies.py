@@ -88,12 +88,13 @@ def reply_to_refused(refusal: Refused) -> Reply:
 
 async def send_reply(reply: Reply, send: Send) -> None:
     """Send it whole."""
-    headers = [
+    kind, length = (
         (b"content-type", reply.content_type),
-        (b"content-length", str(len(reply.body)).encode()),
-        _NO_SNIFFING,
-        *reply.headers,
-    ]
+        (b"content-length", b"%d" % len(reply.body)),
+    )
+    headers = [kind, length, _NO_SNIFFING]
+    if reply.headers:
+        headers += reply.headers
     if not reply.headers or all(name != b"cache-control" for name, _ in reply.headers):
         headers.append(_NO_STORE)
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import math
 import time
 from collections.abc import Callable
@@ -28,6 +29,8 @@ RETRY_SECONDS = 10.0
 """Pause before a table that was refused is tried again while the pointer stays."""
 WARM_ROWS = 2_000
 """Best sellers whose answers are made before a table is taken up."""
+GC_THRESHOLDS = (10_000, 20, 20)
+"""Objects, and collections of the younger generation, between two collections of a worker."""
 
 _log = structlog.get_logger(__name__)
 
@@ -50,9 +53,12 @@ class TableWatch:
         self._tried: PointerStamp | None = None
         self._retry_at = math.inf
         self._task: asyncio.Task[None] | None = None
+        self._serves = False
 
     async def start(self) -> None:
         """Load the table, if there is one, and watch for the next."""
+        self._serves = True
+        gc.set_threshold(*GC_THRESHOLDS)
         await self.refresh()
         self._task = asyncio.create_task(self._watch())
 
@@ -89,6 +95,9 @@ class TableWatch:
     def _take_up(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self._taken_up()
+        if self._serves:
+            # A full collection would look at every row of the table, and hold all requests for it.
+            gc.freeze()
         manifest = catalog.manifest
         metrics.TABLE_LOADS.labels(outcome="loaded").inc()
         metrics.VALID_UNTIL.set(manifest.valid_until.timestamp())

@@ -63,6 +63,13 @@ class HistogramTally:
         self._pending[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
+    def observe_all(self, values: list[float]) -> None:
+        """``observe`` for each."""
+        bounds, pending = self._bounds, self._pending
+        for value in values:
+            pending[bisect_left(bounds, value)] += 1
+        self._sum += sum(values)
+
     def push(self) -> None:
         """Tell the histogram."""
         pending, total = self._pending, self._sum
@@ -85,6 +92,7 @@ class LatencyFamily(dict[str, HistogramTally]):
 
 QUOTES = CounterFamily(metrics.QUOTES, label="source")
 CACHE_LOOKUPS = CounterFamily(metrics.CACHE_LOOKUPS, label="tier")
+QUOTES_OF_TABLE, LOOKUPS_OF_TABLE = QUOTES["table"], CACHE_LOOKUPS["table"]
 PRICE_CHANGE = HistogramTally(metrics.PRICE_CHANGE)
 INFERENCE_TIME = HistogramTally(metrics.INFERENCE_TIME)
 API_LATENCY = LatencyFamily()

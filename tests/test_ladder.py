@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pricing_assets.core.errors import GuardRailError, InputError
 from pricing_assets.core.settings import PricingSettings
-from serving import metrics
+from serving import metrics, tallies
+from serving.carried_quotes import is_same
 from serving.catalog import Catalog
 from serving.context import EMPTY, Context
 from serving.desk import Desk
 from serving.freeze import Freeze
-from serving.ladder import Ladder
+from serving.ladder import Ladder, PlainPrices
 from serving.price_store import PriceStore
 from serving.published_table import Manifest, PublishedTable
 from serving.quote import Quote
@@ -211,7 +213,7 @@ def _manifest() -> Manifest:
 async def test_a_corrupt_row_is_never_served(column: str, value: float) -> None:
     catalog = damaged(3, column, value)
     ladder = Ladder(a_cache(), serving=SETTINGS.serving)
-    assert ladder.plain(catalog, Freeze(), "SKU-3") is None
+    assert PlainPrices(catalog, Freeze()).find({"product_id": "SKU-3"}) is None
     for request in (PLAIN, SCARCE):
         answer = await ladder.answer(catalog, Freeze(), request, remote=False)
         answer.check()
@@ -413,3 +415,40 @@ async def test_after_a_swap_the_latest_contexts_are_priced_before_they_are_asked
         assert answer["recommended_price"] == fresh["recommended_price"]
         assert answer["reasons"] == fresh["reasons"]
     await desk.stop()
+
+
+async def test_a_quote_of_an_unchanged_row_is_taken_over_and_of_a_changed_one_is_not(
+    store: PriceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is taken over is what would be computed, under the new version, with nothing priced."""
+    desk = await desk_at(store)
+    bodies = [{"product_id": f"SKU-{i}", "current_stock": 5.0 + i} for i in range(12)]
+    await desk.prices(bodies)
+    row = CURVES.slice(3, 1).set_column(
+        CURVES.schema.get_field_index("elasticity_mean"), "elasticity_mean", pa.array([-1.2])
+    )
+    curves = pa.concat_tables([CURVES.slice(0, 3), row.cast(CURVES.schema), CURVES.slice(4)])
+    store.publish(prices=price_table(CURVES), curves=curves, stamps=stamps(), now=NOW)
+    await desk.refresh()
+    assert desk._warming is not None
+    desk._warming.cancel()
+    computed = tallies.CACHE_LOOKUPS["computed"].count
+    answers = await desk.prices(bodies)
+    assert tallies.CACHE_LOOKUPS["computed"].count == computed + 1
+    assert [answer["source"] for answer in answers] == [
+        "live" if i == 3 else "cache" for i in range(12)
+    ]
+    cold = await (await desk_at(store)).prices(bodies)
+    for answer, fresh in zip(answers, cold, strict=True):
+        different = {name for name in fresh if answer[name] != fresh[name]}
+        assert different <= {"source", "quote_id"}
+        assert answer["table_version"] == store.current()
+    await desk.stop()
+
+
+def test_rows_are_the_same_with_the_same_unknowns() -> None:
+    catalog = damaged(3, "expected_units", float("nan"))
+    again = damaged(3, "expected_units", float("nan"))
+    assert is_same(catalog.row(3), again.row(3))
+    assert not is_same(catalog.row(3), again.row(4))
+    assert not is_same(catalog.row(3), replace(again.row(3), curve=None))
