@@ -51,7 +51,6 @@ Floats = NDArray[np.float64]
 WEEKS = 26
 HOLD, PRICE_SD = 0.3, 0.1
 HORIZON = 28
-NO_REFUSAL = {"min_overlap": 0.0, "min_effective_spells": 0.0, "max_weight_share": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +62,23 @@ class Outcome:
     difference: float
 
 
-def randomised(seed: int, *, products: int = 48, weeks: int = WEEKS) -> Outcome:
-    """A price experiment with logged propensities."""
+def randomised(
+    seed: int,
+    *,
+    products: int = 48,
+    weeks: int = WEEKS,
+    parameters: OffPolicyParameters | None = None,
+) -> Outcome:
+    """A price experiment with logged propensities; ``parameters`` None are the defaults."""
     market = simulate_market(MarketParameters(products=products, days=180, seed=seed))
     rng = np.random.default_rng([seed, 1])
-    log, unseen = experiment(market, weeks=weeks, rng=rng)
+    growth = _growth(market, weeks)
+    log, unseen = experiment(market, growth, rng=rng)
     shift = rng.normal(0.03, 0.08, products) * (rng.random(products) < 0.8)
     shift = np.clip(shift, -0.2, 0.2)
-    said = _said(market, log, shift, days=7.0, rng=rng)
+    said = _said(market, log, shift, days=7.0, rng=rng, parameters=parameters)
     price = market.current_price * np.exp(shift)
-    week = _weekly_units(market, np.repeat(shift[:, None], weeks, axis=1))
+    week = _weekly_units(market, np.repeat(shift[:, None], weeks, axis=1), growth)
     value = ((price - market.unit_cost) @ (week * unseen)).sum() / (7 * weeks)
     return Outcome(said, float(value), _true_gain(market, price, horizon_days=7 * weeks))
 
@@ -149,19 +155,19 @@ def covers(outcome: Outcome, name: str) -> tuple[bool, bool]:
 
 
 def experiment(
-    market: Market, *, weeks: int, rng: np.random.Generator
+    market: Market, growth: Floats, *, rng: np.random.Generator
 ) -> tuple[LoggedPrices, Floats]:
     """A log of weekly random prices with their propensities, and its unseen demand.
 
-    Demand is the market's own at these prices, times unseen demand that goes on from today as an
-    AR(1) of mean one, with negative-binomial noise.
+    Demand is the market's own at these prices, grown by (n, weeks), times unseen demand that goes
+    on from today as an AR(1) of mean one, with negative-binomial noise.
     """
-    rows = len(market.rows)
+    rows, weeks = growth.shape
     held = rng.random((rows, weeks)) < HOLD
     draw = rng.normal(0, PRICE_SD, (rows, weeks))
     step = np.where(held, 0.0, draw)
     density = np.exp(-0.5 * (draw / PRICE_SD) ** 2) / (PRICE_SD * np.sqrt(2 * np.pi))
-    expected = _weekly_units(market, step)
+    expected = _weekly_units(market, step, growth)
     size = 7 * market.traits.noise[:, None]
     unseen = _unseen(market, weeks, rng)
     mean = expected * unseen
@@ -187,19 +193,22 @@ def experiment(
     return log, unseen
 
 
-def _weekly_units(market: Market, step: Floats) -> Floats:
+def _weekly_units(market: Market, step: Floats, growth: Floats) -> Floats:
     """Expected units of each week at that week's log prices over the present ones, (n, weeks).
 
     A rival has a week to answer a week's price, as in the market's own past.
     """
     price = market.current_price[:, None] * np.exp(step)
-    units = market.expected_units(price.T, horizon_days=7).T
-    fortnights = -(-step.shape[1] // 2)
-    now = market.current_price
+    return np.asarray(market.expected_units(price.T, horizon_days=7).T * growth)
+
+
+def _growth(market: Market, weeks: int) -> Floats:
+    """Expected units of each week over the first one's at the present prices, (n, weeks)."""
+    now, fortnights = market.current_price, -(-weeks // 2)
     until = [market.expected_units(now, horizon_days=14 * at) for at in range(1, fortnights + 1)]
     grown = np.diff(np.stack(until, axis=1), axis=1, prepend=0.0) / 2
-    growth = grown / market.expected_units(now, horizon_days=7)[:, None]
-    return np.asarray(units * np.repeat(growth, 2, axis=1)[:, : step.shape[1]])
+    first = market.expected_units(now, horizon_days=7)[:, None]
+    return np.repeat(grown / first, 2, axis=1)[:, :weeks]
 
 
 def _unseen(market: Market, weeks: int, rng: np.random.Generator) -> Floats:
@@ -237,7 +246,13 @@ def _compare(market: Market, log: LoggedPrices, shift: Floats, rng: np.random.Ge
 
 
 def _said(
-    market: Market, log: LoggedPrices, shift: Floats, *, days: float, rng: np.random.Generator
+    market: Market,
+    log: LoggedPrices,
+    shift: Floats,
+    *,
+    days: float,
+    rng: np.random.Generator,
+    parameters: OffPolicyParameters | None = None,
 ) -> OffPolicyEvaluation:
     """The evaluation in currency units a day; a period of the log has ``days``."""
     now = market.current_price
@@ -247,7 +262,7 @@ def _said(
         replace(log, level=log.level / days),
         new=new,
         present=present,
-        parameters=OffPolicyParameters(),
+        parameters=parameters or OffPolicyParameters(),
         rng=rng,
     )
 
