@@ -281,6 +281,7 @@ class TableData:
 
     async def _viewed(self, before: str) -> TableView:
         """The view of the table in use; built anew when the table or a decision changed."""
+        await self._desk.refresh()  # what another worker has just written
         catalog = self._desk.loaded()
         freeze = await asyncio.to_thread(self._store.frozen)
         key = (catalog.version, id(catalog.approvals), freeze, before)
