@@ -80,13 +80,7 @@ def demand_curve(row: PricedRow, context: Context, *, settings: PricingSettings)
 def points_at(demand: LiveDemand, prices: Floats, unit_cost: float) -> tuple[CurvePoint, ...]:
     """What ``demand`` expects at (k,) prices; ``unit_cost`` is NaN where it is unknown."""
     units = demand.units(prices)
-    # The band is the curve's own, carried along by what the context multiplies demand with.
-    own = demand.curves.expected_units(prices[None, :])[0]
-    scale = np.divide(units, own, out=np.zeros_like(units), where=own > 0)
-    low, high = (
-        demand.curves.units_quantile(prices[None, :], probability)[0] * scale
-        for probability in (0.05, 0.95)
-    )
+    low, high = (demand.units_quantile(prices, probability) for probability in (0.05, 0.95))
     columns = zip(
         *(column.tolist() for column in (prices, units, low, high, prices - unit_cost)),
         strict=True,

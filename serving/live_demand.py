@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from pricing_assets.core.demand import DemandCurves, box_cox_step
 from serving.context import Context
@@ -111,13 +112,30 @@ class LiveDemand:
         The posterior mean of the curve in logarithms. Beyond the step -mu / s**2, where that mean
         turns upward in price, it stays at its least: no dearer price is held to sell more.
         """
-        curve = self.curve
-        turn = -curve.elasticity_mean / max(curve.elasticity_sd**2, 1e-300)
-        z = np.minimum(self.curves.step(prices[None, :])[0], turn)
+        curve, z = self.curve, self._steps(prices)
         with np.errstate(divide="ignore"):
             level = np.log(curve.reference_units)
         own = level + curve.elasticity_mean * z + 0.5 * (curve.elasticity_sd * z) ** 2
         return np.asarray(own + self.rival_shift(prices)) if rival else np.asarray(own)
+
+    def units_quantile(self, prices: Floats, probability: float) -> Floats:
+        """(k,) quantile of ``units`` under the curve's posterior, as ``DemandCurves`` has it.
+
+        The posterior is the curve's own at ``prices``, carried along by what the context
+        multiplies demand with. Its ratio to the mean is taken in logarithms, which stay finite
+        however far a price lies from the data.
+        """
+        variance = (self.curve.elasticity_sd * self._steps(prices)) ** 2
+        level = np.log1p(self.curve.reference_units_cv**2)
+        spread = np.sqrt(variance + level)
+        log_ratio = ndtri(probability) * spread - 0.5 * (variance + level)
+        return np.asarray(self.units(prices) * np.exp(log_ratio))
+
+    def _steps(self, prices: Floats) -> Floats:
+        """(k,) Box-Cox steps, at most the one where the posterior mean turns upward."""
+        curve = self.curve
+        turn = -curve.elasticity_mean / max(curve.elasticity_sd**2, 1e-300)
+        return np.asarray(np.minimum(self.curves.step(prices[None, :])[0], turn))
 
     def rival_shift(self, prices: Floats) -> Floats:
         """(k,) the elasticity times z(p / scale) - z(p): supermodular for a curvature >= 0."""

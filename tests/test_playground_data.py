@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from pricing_assets.core.errors import InputError
 from pricing_assets.core.serving_parameters import ServingParameters
 from pricing_assets.core.settings import PricingSettings
 from serving.admission import Admission
@@ -19,13 +23,15 @@ from serving.context import Context
 from serving.desk import Desk
 from serving.gate import Gate
 from serving.home import Home
+from serving.live_demand import LiveDemand
 from serving.live_quote import quote
 from serving.page_routes import page_routes
 from serving.pages import TITLES, Pages
 from serving.price_cache import PriceCache
 from serving.price_store import PriceStore
 from serving.sales_history import SalesHistory
-from serving.what_if import WhatIfRequest, what_if
+from serving.what_if import WhatIfRequest, what_if, what_if_request
+from serving.wire import encode_json
 from tests.published_tables import curve_table, price_table, stamps
 from tests.test_sales_history import rows_of
 
@@ -46,6 +52,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         prices=price_table(curves), curves=curves, stamps=stamps(now=now), now=now
     )
     return made
+
+
+@pytest.fixture(scope="module")
+def catalog(home: Home) -> Catalog:
+    return Catalog(PriceStore(home.tables).read_current(), settings=SETTINGS)
 
 
 @pytest.fixture
@@ -88,8 +99,7 @@ async def test_it_answers_as_the_service_serves(client: httpx.AsyncClient, conte
     assert asked["rules_tried"] is False
 
 
-def test_rules_that_are_tried_move_the_price_and_leave_the_table_alone(home: Home) -> None:
-    catalog = Catalog(PriceStore(home.tables).read_current(), settings=SETTINGS)
+def test_rules_that_are_tried_move_the_price_and_leave_the_table_alone(catalog: Catalog) -> None:
     for product in catalog.products("", limit=12):
         found = catalog.find(product, None, None)
         assert found is not None
@@ -113,6 +123,41 @@ def test_rules_that_are_tried_move_the_price_and_leave_the_table_alone(home: Hom
 def test_the_table_s_own_rules_are_no_what_if() -> None:
     request = WhatIfRequest(product_id="A", min_margin=0.15, max_price_change=0.2)
     assert request.rules(SETTINGS) is SETTINGS
+
+
+@given(
+    product=st.integers(0, 11),
+    asked=st.fixed_dictionaries(
+        {},
+        optional={
+            "price": st.floats(1e-3, 1e9),
+            "min_margin": st.floats(0, 1, exclude_max=True),
+            "max_price_change": st.floats(0, 1, exclude_min=True),
+            "current_stock": st.floats(0, 1e9),
+            "comp_price": st.floats(1e-3, 1e9),
+            "current_price": st.floats(1e-3, 1e9),
+            "unit_cost": st.floats(0, 1e9),
+            "day_of_week": st.sampled_from(["Monday", "Sunday"]),
+            "is_promo": st.booleans(),
+            "objective": st.sampled_from(["profit", "revenue", "market_share"]),
+        },
+    ),
+)
+@settings(max_examples=150, deadline=None)
+def test_any_question_is_answered_in_finite_numbers_or_refused(
+    catalog: Catalog, product: int, asked: dict[str, object]
+) -> None:
+    found = catalog.find(f"SKU-{product}", None, None)
+    assert found is not None
+    request = what_if_request({"product_id": f"SKU-{product}", **asked})
+    try:
+        answer = what_if(found, request, request.context, settings=SETTINGS)
+    except InputError:
+        assert "current_price" in asked
+        return
+    encode_json(asdict(answer))
+    assert answer.price_floor <= answer.recommended_price <= answer.price_ceiling
+    assert answer.recommended.price == answer.recommended_price
 
 
 async def test_the_curve_reaches_beyond_the_guard_rails(client: httpx.AsyncClient) -> None:
@@ -213,3 +258,21 @@ async def test_the_files_of_the_pages_are_tagged_and_packed(client: httpx.AsyncC
     assert (await client.get("/ui/../pages.py")).status_code == 404
     assert (await client.get("/ui/shell.html")).status_code == 404
     assert (await client.post("/", json={})).status_code == 405
+
+
+def test_the_band_is_the_curve_s_own_carried_along_by_the_context(catalog: Catalog) -> None:
+    found = catalog.find("SKU-3", None, None)
+    assert found is not None
+    assert found.row.curve is not None
+    demand = LiveDemand.of(found.row.curve, Context(is_promo=True, comp_price=50.0))
+    prices = np.linspace(found.row.price_floor, found.row.price_ceiling, 9)
+    own = demand.curves.expected_units(prices[None, :])[0]
+    for probability in (0.05, 0.5, 0.95):
+        expected = demand.curves.units_quantile(prices[None, :], probability)[0]
+        expected = expected * demand.units(prices) / own
+        assert demand.units_quantile(prices, probability) == pytest.approx(expected, rel=1e-12)
+
+
+async def test_a_curve_far_from_its_data_stays_finite(client: httpx.AsyncClient) -> None:
+    body = {"product_id": "SKU-3", "unit_cost": 1e9}
+    assert (await client.post("/demand_curve", json=body)).status_code == 200

@@ -172,10 +172,17 @@ async function update() {
     const isOther = answer?.product_id !== product.product_id || answer.store_id !== product.store_id;
     if (answer === undefined || isOther) return;
     say(null);
+    if (answer.table_version !== product.table_version) await takeUp();
     showAnswer(answer);
   } catch (failure) {
     say(failure.message);
   }
+}
+
+/** A new table was published while the page was open: its facts, with the sliders as they are. */
+async function takeUp() {
+  product = await getJson("product", key(product));
+  showHistory(product, (await getJson("history", key(product))).history);
 }
 
 function showAnswer(answer) {
