@@ -34,7 +34,7 @@ class WhatIfRequest(PriceRequest):
     """A price request, and what is tried beside it."""
 
     price: Price | None = Field(None, description="A price to look at, currency units.")
-    min_margin: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+    min_margin: Annotated[float, Field(ge=0, le=0.95)] | None = Field(
         None, description="Least margin tried instead of the table's, a share of price."
     )
     max_price_change: Annotated[float, Field(gt=0, le=1)] | None = Field(
