@@ -103,6 +103,7 @@ class PlaygroundData:
                 **asdict(answer),
                 "reasons": [*answer.reasons, *([online.note] if online.note else [])],
                 "frozen": self._desk.tables.freeze.holds(request.product_id),
+                "held": catalog.approvals.held_quote(found.row, online.context) is not None,
                 "table_version": catalog.version,
             }
         )

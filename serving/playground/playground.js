@@ -224,6 +224,7 @@ function showReasons(answer) {
   find("#badges").replaceChildren(
     ...[
       answer.frozen ? badge("frozen: the current price is served", "warn") : null,
+      answer.held ? badge("not approved: the price that stands is served", "warn") : null,
       answer.rules_tried ? badge("what if: not the served rules", "warn") : null,
     ].filter(Boolean),
   );
