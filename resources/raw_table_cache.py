@@ -16,8 +16,8 @@ from pricing_assets.core.errors import MissingFolderError
 from pricing_assets.core.ingestion import CheckedTable
 from pricing_assets.core.settings import PricingSettings
 from resources.delta_tables import is_delta, last_commit
-from resources.raw_tables import RawTablesResource
-from resources.streamed_tables import stream_stamp
+from resources.raw_tables import RawTablesResource, read_raw_tables
+from resources.streamed_tables import stream_stamp, with_streamed_rows
 from resources.warehouse import is_warehouse, warehouse_fingerprint
 
 CheckedTables = dict[str, CheckedTable]
@@ -38,12 +38,14 @@ class CachedRawTables(RawTablesResource):
 
     def read(self, settings: PricingSettings) -> CheckedTables:
         """Every raw table, checked; the caller must not change the frames."""
-        stamp = stream_stamp(self.streams, settings=settings) if self.streams else ""
+        stamp = stream_stamp(self.streams, settings=settings)
         asked = f"{settings.ingestion!r}:{settings.columns!r}"
         key = f"{fingerprint(self.root)}:{self.streams}:{stamp}:{asked}"
         with _lock:
             if not _last or _last[0].key != key:
-                _last[:] = [_Reading(key, super().read(settings))]
+                checked = read_raw_tables(self.root, settings=settings)
+                tables = with_streamed_rows(checked, root=self.streams, settings=settings)
+                _last[:] = [_Reading(key, tables)]
             return _last[0].tables
 
 

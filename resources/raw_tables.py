@@ -61,8 +61,6 @@ class RawTablesResource(dg.ConfigurableResource):
     def read(self, settings: PricingSettings) -> dict[str, CheckedTable]:
         """Every raw table found there, checked, with the stream's rows; ``read_raw_tables``."""
         checked = read_raw_tables(self.root, settings=settings)
-        if not self.streams:
-            return checked
         return with_streamed_rows(checked, root=self.streams, settings=settings)
 
 

@@ -29,7 +29,14 @@ def with_streamed_rows(
     """The checked tables with the closed days of the stream, and its dead letters.
 
     Weekly tables stay as they are, which the log says: a stream's rows are days.
+
+    Args:
+        checked: the tables of the batch files.
+        root: folder of the landed events; empty adds nothing.
+        settings: time zone, allowed lateness and grain.
     """
+    if not root:
+        return checked
     streaming = settings.streaming
     store = StreamStore(root, time_zone=streaming.time_zone)
     days = table_days(store, allowed_lateness=streaming.allowed_lateness_seconds)
@@ -50,7 +57,9 @@ def with_streamed_rows(
 
 
 def stream_stamp(root: str, *, settings: PricingSettings) -> str:
-    """Changes when a day closes, or an event comes for a closed one."""
+    """Changes when a day closes, or an event comes for a closed one; empty without a root."""
+    if not root:
+        return ""
     streaming = settings.streaming
     store = StreamStore(root, time_zone=streaming.time_zone)
     days = table_days(store, allowed_lateness=streaming.allowed_lateness_seconds)

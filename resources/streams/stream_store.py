@@ -121,12 +121,17 @@ class StreamStore:
         keyed = letters.to_pandas().drop_duplicates(["table", SOURCE_ID])
         return letters.take(pa.array(keyed.index.to_numpy()))
 
+    def is_scattered(self, table: str, day: str) -> bool:
+        """Whether a day's events are in anything but one file of a compaction."""
+        paths = self._files(table, day)
+        return len(paths) > 1 or any(not path.name.startswith(_DAY) for path in paths)
+
     def compact(self, table: str, day: str) -> CompactedDay:
         """One file of a day's events, each once; a day that is one file stays as it is."""
         paths = self._files(table, day)
         everything = self._read(table, day)
         once = unique_events(everything)
-        if len(paths) != 1 or not paths[0].name.startswith(_DAY):
+        if self.is_scattered(table, day):
             kept = self._write(self._folder(table, day), _DAY, once)
             for path in paths:
                 if path.name != kept.name:
