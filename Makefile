@@ -17,7 +17,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: help setup demo test check lint types imports format docs protocol dev bento serve bench lock clean distclean
+.PHONY: help setup demo test check lint types imports format docs site protocol dev bento serve bench lock clean distclean
 .SUFFIXES:
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo "make bench             the benchmarks; writes benchmarks/results.json"
 	@echo "make format            mend lint and format where that can be done by itself"
 	@echo "make docs              write the configuration tables anew from core/settings.py"
+	@echo "make site              the documents as a site in build/site"
 	@echo "make protocol          make the modules of gRPC anew from serving/protocol/pricing.proto"
 	@echo "make lock              compile requirements.lock anew from pyproject.toml"
 	@echo "make clean             remove caches and the demo's folder (distclean: .venv as well)"
@@ -82,6 +83,11 @@ format: setup
 
 docs: setup
 	@$(BIN)/python docs/generate_configuration.py
+
+# The documents as pages in build/site; nothing is loaded from outside when they are read.
+site: setup
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "the site is in build/site: open build/site/index.html"
 
 # tests/test_grpc.py compares the modules with what this makes.
 protocol: setup

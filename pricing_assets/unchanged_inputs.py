@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,9 @@ def _is_champion(home: Home) -> bool:
     return bool(registered["alias"] == CHAMPION)
 
 
+@cache
 def _code_version() -> str:
-    """Hash of the product's own source files."""
+    """Hash of the product's own source files, as they were when this process first asked."""
     digest = hashlib.sha256()
     for folder in _CODE:
         for path in sorted((_ROOT / folder).rglob("*.py")):

@@ -14,8 +14,14 @@ from latex2mathml.converter import convert
 
 _INLINE = re.compile(r'<span class="arithmatex">\\\((.+?)\\\)</span>', re.DOTALL)
 _BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.+?)\\\]\s*</div>', re.DOTALL)
-_UNKNOWN = {r"\!": "", r"\bigl": "", r"\bigr": "", r"\tfrac": r"\frac"}
-"""Spacing and sizes that MathML sets by itself."""
+_UNKNOWN = {
+    r"\!": "",
+    r"\bigl": "",
+    r"\bigr": "",
+    r"\tfrac": r"\frac ",
+    r"\arg": r"\operatorname{arg}",
+}
+"""Spacing and sizes that MathML sets by itself, and a name that the converter does not know."""
 
 
 def on_page_content(html: str, **_: Any) -> str:
@@ -27,5 +33,5 @@ def on_page_content(html: str, **_: Any) -> str:
 def _mathml(tex: str, *, display: str) -> str:
     text = unescape(tex).strip()
     for command, instead in _UNKNOWN.items():
-        text = re.sub(re.escape(command) + r"(?![A-Za-z])", lambda _, to=instead: to, text)
+        text = re.sub(re.escape(command) + r"(?![A-Za-z])", instead.replace("\\", "\\\\"), text)
     return str(convert(text, display=display))
