@@ -17,6 +17,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -51,7 +52,6 @@ from serving.published_table import (
     check_guard_rails,
     content_hash,
     decode_columns,
-    decode_parquet,
     encode_parquet,
     file_entry,
     ordered_curves,
@@ -59,6 +59,13 @@ from serving.published_table import (
     unstamped,
 )
 from serving.table_gate import GATE_COLUMNS, require_unbroken
+from serving.version_folder import (
+    first_line,
+    read_bytes,
+    read_folder,
+    read_manifest,
+    verify_folder,
+)
 
 ANY = "any"
 """Passed as ``expected``: replace whatever is current."""
@@ -189,7 +196,7 @@ class PriceStore:
 
     def read(self, version: str, *, manifest_sha256: str | None = None) -> PublishedTable:
         """One version; the SHA-256 of every file is checked before it is parsed."""
-        return _read_folder(self._folder(version), manifest_sha256=manifest_sha256)
+        return read_folder(self._folder(version), manifest_sha256=manifest_sha256)
 
     def prices_to_replace(self) -> pa.Table | None:
         """What the batch breaker reads of the current table; None without one.
@@ -205,13 +212,13 @@ class PriceStore:
     def read_prices(self, version: str, *, columns: Sequence[str]) -> pa.Table:
         """Some columns of one version's prices, verified; null where an older one lacks them."""
         folder = self._folder(version)
-        entry = _read_manifest(folder).files[PRICE_FILE]
-        content = _read_bytes(folder / PRICE_FILE)
+        entry = read_manifest(folder).files[PRICE_FILE]
+        content = read_bytes(folder / PRICE_FILE)
         return decode_columns(content, name=PRICE_FILE, entry=entry, columns=columns)
 
     def manifest(self, version: str) -> Manifest:
         """The manifest of one version."""
-        return _read_manifest(self._folder(version))
+        return read_manifest(self._folder(version))
 
     def versions(self) -> list[str]:
         """All version names, oldest first."""
@@ -267,7 +274,7 @@ class PriceStore:
         except FileNotFoundError:
             return None
         except (ValidationError, OSError) as failure:
-            raise IntegrityError(f"{path} is damaged ({_first_line(failure)})") from None
+            raise IntegrityError(f"{path} is damaged ({first_line(failure)})") from None
 
     def _current_manifest(self) -> Manifest | None:
         version = self.current()
@@ -315,7 +322,9 @@ class PriceStore:
         names = self.versions()
         version = f"{(_number(names[-1]) if names else 0) + 1:06d}-{digest[:8]}"
         full = stamped(prices, version=version, stamps=stamps)
-        files = {PRICE_FILE: encode_parquet(full), CURVE_FILE: encode_parquet(curves)}
+        with ThreadPoolExecutor(2) as pool:
+            encoded = pool.map(encode_parquet, (full, curves))
+            files = dict(zip((PRICE_FILE, CURVE_FILE), encoded, strict=True))
         rows = {PRICE_FILE: full.num_rows, CURVE_FILE: curves.num_rows}
         manifest = Manifest(
             **dict(stamps),
@@ -341,7 +350,7 @@ class PriceStore:
             write_durably(aside / name, content)
         sync_folder(aside)
         digest = hashlib.sha256(encoded).hexdigest()
-        _read_folder(aside, manifest_sha256=digest)
+        verify_folder(aside, manifest_sha256=digest)
         target = self.root / "versions" / manifest.table_version
         target.parent.mkdir(exist_ok=True)
         aside.rename(target)
@@ -350,39 +359,5 @@ class PriceStore:
         replace_durably(self.root / "current.json", pointer.model_dump_json().encode())
 
 
-def _read_folder(folder: Path, *, manifest_sha256: str | None) -> PublishedTable:
-    manifest = _read_manifest(folder, sha256=manifest_sha256)
-    tables = {}
-    for name in (PRICE_FILE, CURVE_FILE):
-        if name not in manifest.files:
-            raise IntegrityError(f"the manifest of {folder.name} does not name {name}")
-        content = _read_bytes(folder / name)
-        tables[name] = decode_parquet(content, name=name, entry=manifest.files[name])
-    return PublishedTable(manifest=manifest, prices=tables[PRICE_FILE], curves=tables[CURVE_FILE])
-
-
-def _read_manifest(folder: Path, *, sha256: str | None = None) -> Manifest:
-    content = _read_bytes(folder / "manifest.json")
-    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-        raise IntegrityError(f"the manifest of {folder.name} does not match its SHA-256")
-    try:
-        return Manifest.model_validate_json(content)
-    except ValidationError as failure:
-        raise IntegrityError(
-            f"the manifest of {folder.name} is damaged ({_first_line(failure)})"
-        ) from None
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as failure:
-        raise IntegrityError(f"{path.name} cannot be read: {failure.strerror}") from None
-
-
 def _number(version: str) -> int:
     return int(version.split("-", 1)[0])
-
-
-def _first_line(failure: Exception) -> str:
-    return str(failure).splitlines()[0]
