@@ -22,6 +22,7 @@ PRICE_SHARDS = "price_shards"
 _TUNED = dg.AssetSelection.assets("tuned_forecast_parameters")
 _SHARDED = dg.AssetSelection.groups("price_shards")
 _WATCHED = dg.AssetSelection.assets("drift_watch")
+_STREAMED = dg.AssetSelection.assets("stream_day")
 
 ONE_AT_A_TIME = {"pricing/one_at_a_time": "home"}
 """Tag of runs that write the home's assets; where many runs go at once, these go one by one."""
@@ -29,7 +30,7 @@ ONE_AT_A_TIME = {"pricing/one_at_a_time": "home"}
 pricing_pipeline = dg.define_asset_job(
     PIPELINE,
     tags=ONE_AT_A_TIME,
-    selection=dg.AssetSelection.all() - _TUNED - _SHARDED - _WATCHED,
+    selection=dg.AssetSelection.all() - _TUNED - _SHARDED - _WATCHED - _STREAMED,
     description="From raw tables to the published price table, in one run.",
 )
 price_update = dg.define_asset_job(

@@ -151,6 +151,13 @@ def _add_server_commands(commands: argparse._SubParsersAction) -> None:
     _add_home(serve)
     serve.add_argument("--host", metavar="ADDRESS", help="default: 127.0.0.1")
     serve.add_argument("--port", type=int, metavar="N", help="default: 8080")
+    stream = _command(commands, "stream", _stream, "Consume the streams of events until stopped.")
+    _add_home(stream)
+    stream.add_argument("--config", metavar="FILE", help="YAML settings (default: PRICING_CONFIG)")
+    stream.add_argument(
+        "--consumer", metavar="NAME", help="name in the group, kept over restarts (default: host)"
+    )
+    stream.add_argument("--until-empty", action="store_true", help="end when nothing waits")
     dev = _command(commands, "dev", _dev, "Start Dagster's and MLflow's pages, loopback only.")
     _add_home(dev)
     dev.add_argument("--data", metavar="DIR", help="raw tables (default: PRICING_DATA)")
@@ -323,6 +330,19 @@ def _serve(options: argparse.Namespace) -> int:
     from pricing_assets.servers import serve
 
     return serve(_home(options), host=options.host, port=options.port)
+
+
+def _stream(options: argparse.Namespace) -> int:
+    from pricing_assets.stream_run import stream
+
+    done = stream(
+        _home(options),
+        config=options.config,
+        consumer=options.consumer,
+        until_empty=options.until_empty,
+    )
+    print(f"{done.accepted} events landed, {done.dead} dead letters")
+    return 0
 
 
 def _dev(options: argparse.Namespace) -> int:

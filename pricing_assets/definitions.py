@@ -108,10 +108,12 @@ def _resources() -> dict[str, Any]:
         "settings": SettingsResource.of(settings),
         "raw_tables": CachedRawTables(
             root=environment.data or DEFAULT_DATA,
-            streams=settings.streaming.folder or str(home.streams),
+            streams=settings.streaming.folder or str(home.streams / "events"),
         ),
         "landed_events": LandedEventsResource.of(
-            settings.streaming, folder=str(home.streams), redis_url=environment.redis_url or ""
+            settings.streaming,
+            folder=str(home.streams / "events"),
+            redis_url=environment.redis_url or "",
         ),
         "io_manager": ParquetIOManager(base=str(home.assets)),
         "tracking": TrackingResource(
