@@ -19,6 +19,7 @@ from pricing_assets.definitions import STAGES, build_definitions
 ROOT = Path(__file__).resolve().parent.parent
 GROUPS = [
     "raw_tables",
+    "streams",
     "features",
     "demand_forecast",
     "elasticity",
