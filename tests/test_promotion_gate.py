@@ -74,6 +74,7 @@ def evidence(panel: Panel, found: Backtest) -> dict[str, Any]:
         "price_facts": pd.DataFrame(columns=["product_id", "store_id", "unit_cost"]),
         "price_table": priced_table(),
         "price_fairness": fairness_of(priced_table(), dearer=1.0),
+        "off_policy_evaluation": logged(refused=True, reason="no overlap"),
     }
 
 
@@ -269,6 +270,10 @@ def test_logged_prices_that_speak_against_the_policy_close_the_gate() -> None:
     )
     assert worse.value == pytest.approx(-0.3)
     assert not worse.passed
+    noise = logged(difference_low_90=-5.0)
+    assert off_policy_gate(noise, estimator="doubly_robust", parameters=parameters).passed
+    proof = GateParameters(max_off_policy_loss=0)
+    assert not off_policy_gate(noise, estimator="doubly_robust", parameters=proof).passed
 
 
 def test_a_policy_without_overlap_is_not_measured_and_held_only_on_request() -> None:

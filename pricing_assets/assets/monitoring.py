@@ -19,6 +19,7 @@ from pricing_assets.core.evaluation.drift import residual_break, watched_drift
 from pricing_assets.core.evaluation.fairness import (
     fairness_frame,
     group_gaps,
+    personal_features,
     proxy_exposures,
     with_groups,
 )
@@ -36,10 +37,12 @@ from pricing_assets.core.evaluation.watch import (
     watch_report,
 )
 from pricing_assets.core.features import build_panel, future_plan
+from pricing_assets.core.forecast.design import feature_names
 from pricing_assets.core.guardrails import RULES_VERSION
 from pricing_assets.core.panel import Panel
 from pricing_assets.core.promotion import Gate, require_champion
 from pricing_assets.core.settings import PricingSettings
+from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS, ONLINE_FEATURES
 from resources.asset_metadata import Metadata, check_metadata, records_metadata, table_metadata
 from resources.monitoring import MonitoringResource
 from resources.raw_tables import RawTablesResource
@@ -182,6 +185,29 @@ def price_fairness(
     return frame
 
 
+@dg.asset_check(
+    asset="price_fairness",
+    blocking=True,
+    additional_ins={"price_facts": dg.AssetIn("price_facts")},
+    description="No name of a column that prices follow from points at a person.",
+)
+def prices_follow_from_no_personal_data(
+    price_fairness: pd.DataFrame, price_facts: pd.DataFrame
+) -> dg.AssetCheckResult:
+    """Count of such names among the forecast's features, the curves' and the rails' facts."""
+    names = (*feature_names(), *DEMAND_CURVE_COLUMNS, *ONLINE_FEATURES, *price_facts.columns)
+    found = personal_features(names)
+    return dg.AssetCheckResult(
+        passed=not found,
+        metadata={
+            **check_metadata(value=len(found), threshold=0),
+            "found": ", ".join(found) or "none",
+            "names_checked": len(set(names)),
+            "groups_compared": len(price_fairness),
+        },
+    )
+
+
 @dg.asset(group_name=GROUP, owners=OWNERS, kinds={"parquet"}, code_version="1")
 def shadow_scores(
     context: dg.AssetExecutionContext,
@@ -220,7 +246,7 @@ def _shadow_stamps(settings: PricingSettings, data: dict[str, Any], *, now: date
     )
 
 
-@dg.asset(group_name=GROUP, owners=OWNERS, kinds={"parquet"}, code_version="1")
+@dg.asset(group_name="registration", owners=OWNERS, kinds={"parquet"}, code_version="1")
 def promoted_forecast(
     context: dg.AssetExecutionContext,
     settings: SettingsResource,

@@ -16,6 +16,7 @@ import pandas as pd
 
 from pricing_assets.core.bundle import ModelBundle
 from pricing_assets.core.evaluation.fairness import personal_features
+from pricing_assets.core.evaluation.off_policy import GATE_ESTIMATOR
 from pricing_assets.core.evaluation.report_page import evaluation_html
 from pricing_assets.core.evaluation.skill import error_over_floor, skill
 from pricing_assets.core.forecast.baselines import BASELINES
@@ -37,7 +38,7 @@ from pricing_assets.core.promotion_evidence import (
     known,
     off_policy_gate,
 )
-from pricing_assets.core.settings import PricingSettings
+from pricing_assets.core.settings import GateParameters, PricingSettings
 from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS, ONLINE_FEATURES
 from resources.asset_metadata import Metadata, check_metadata, records_metadata
 from resources.monitoring import MonitoringResource
@@ -49,7 +50,7 @@ from resources.tracking import TrackedRun, TrackingResource
 OWNERS = ["team:data-science"]
 
 
-@dg.asset(group_name="registration", owners=OWNERS, kinds={"json"}, code_version="1")
+@dg.asset(group_name="evaluation", owners=OWNERS, kinds={"json"}, code_version="1")
 def promotion_gates(
     context: dg.AssetExecutionContext,
     settings: SettingsResource,
@@ -60,6 +61,7 @@ def promotion_gates(
     price_facts: pd.DataFrame,
     price_table: pd.DataFrame,
     price_fairness: pd.DataFrame,
+    off_policy_evaluation: pd.DataFrame,
 ) -> dict[str, Any]:
     """Every gate of promotion: what was measured, what it must be, and why."""
     chosen, now = settings.settings(), datetime.now(UTC)
@@ -79,8 +81,7 @@ def promotion_gates(
             parameters=chosen.gate,
         ),
         *_accuracy(forecast_backtest, forecast_errors, settings=chosen),
-        *fairness_gates(price_fairness, parameters=chosen.gate),
-        off_policy_gate(None, estimator="", parameters=chosen.gate),
+        *_policy_gates(price_fairness, off_policy_evaluation, parameters=chosen.gate),
     )
     listed = [gate.as_json() for gate in gates]
     context.add_output_metadata({"gates": records_metadata(pd.DataFrame(listed))})
@@ -196,6 +197,14 @@ def _data_evidence(
         model_age_days=model_age_days,
         data_age_days=(now - until).total_seconds() / 86_400,
     )
+
+
+def _policy_gates(
+    fairness: pd.DataFrame, off_policy: pd.DataFrame, *, parameters: GateParameters
+) -> tuple[Gate, ...]:
+    """The gates of what the new prices do to buyers, and bring by the logged prices."""
+    logged = off_policy_gate(off_policy, estimator=GATE_ESTIMATOR, parameters=parameters)
+    return (*fairness_gates(fairness, parameters=parameters), logged)
 
 
 def _accuracy(

@@ -67,10 +67,27 @@ class DataEvidence:
 
 def data_gates(evidence: DataEvidence, *, parameters: GateParameters) -> tuple[Gate, ...]:
     """Data contract, drift, leaks, personal data and age."""
-    table, share = _worst(evidence.quarantined)
     column, leak = _worst(evidence.leaks)
     personal = ", ".join(evidence.personal) or f"none of {len(evidence.features)} features"
-    oldest = parameters.max_data_age_days
+    return (
+        *_contract_gates(evidence, parameters=parameters),
+        *_drift_gates(evidence.level_shifts, parameters=parameters),
+        Gate(
+            "leaking_column",
+            leak,
+            parameters.max_leak_correlation,
+            "at most",
+            f"correlation of {column} with the same day's units" if column else "nothing varies",
+            optional=True,
+        ),
+        Gate("personal_features", float(len(evidence.personal)), 0.0, "at most", personal),
+        *_age_gates(evidence, parameters=parameters),
+    )
+
+
+def _contract_gates(evidence: DataEvidence, *, parameters: GateParameters) -> tuple[Gate, ...]:
+    """What was set aside, and what is missing."""
+    table, share = _worst(evidence.quarantined)
     return (
         Gate(
             "quarantined_share",
@@ -86,16 +103,13 @@ def data_gates(evidence: DataEvidence, *, parameters: GateParameters) -> tuple[G
             "at most",
             "cells on sale in the last window without a price",
         ),
-        *_drift_gates(evidence.level_shifts, parameters=parameters),
-        Gate(
-            "leaking_column",
-            leak,
-            parameters.max_leak_correlation,
-            "at most",
-            f"correlation of {column} with the same day's units" if column else "nothing varies",
-            optional=True,
-        ),
-        Gate("personal_features", float(len(evidence.personal)), 0.0, "at most", personal),
+    )
+
+
+def _age_gates(evidence: DataEvidence, *, parameters: GateParameters) -> tuple[Gate, ...]:
+    """How old the model and the last sale are."""
+    oldest = parameters.max_data_age_days
+    return (
         Gate(
             "model_age_days",
             evidence.model_age_days,

@@ -163,11 +163,12 @@ class GateParameters(Parameters):
         description="Whether a policy that logged prices cannot judge, for poor overlap, is held.",
     )
     max_off_policy_loss: float = Field(
-        0.0,
+        0.1,
         ge=0,
         le=1,
-        description="Loss against the present policy that the lower 90 % bound of the logged "
-        "prices' evaluation may show, as a share of the present policy's value.",
+        description="Loss against the present policy that the lower 90 % bound from logged prices "
+        "may show, as a share of the present policy's value. 0 asks for proof that nothing is "
+        "lost, for which a small market's log is too thin.",
     )
     max_price_gap: float = Field(
         0.25,
