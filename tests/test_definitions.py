@@ -25,6 +25,7 @@ GROUPS = [
     "elasticity",
     "price_table",
     "price_shards",
+    "monitoring",
     "evaluation",
     "registration",
     "publication",
