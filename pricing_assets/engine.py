@@ -228,9 +228,11 @@ class BatchPriceOptimizer:
         engine = cpu_engine(threads=_usable_cores())
         if self.device == "cpu":
             return engine
+        from pricing_assets.core.price_kernel_torch import torch_solver
         from pricing_assets.core.price_table_torch import torch_chooser
 
-        return replace(engine, chooser=torch_chooser(self.device))
+        on_device = torch_solver(self.device), torch_chooser(self.device)
+        return replace(engine, solve=on_device[0], chooser=on_device[1], threads=1)
 
 
 def _usable_cores() -> int:

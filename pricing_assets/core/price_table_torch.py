@@ -133,7 +133,7 @@ class _Rows:
         return cls(
             price=price,
             margin=column(facts.worth.slope) * price - column(facts.worth.intercept),
-            step=_box_cox_step(price / column(curves.reference_price), column(curves.curvature)),
+            step=box_cox_step(price / column(curves.reference_price), column(curves.curvature)),
             units=column(curves.reference_units) * column(turn.demand_factor),
             level_variance=torch.log1p(column(curves.reference_units_cv) ** 2),
             mean=column(curves.elasticity_mean),
@@ -252,7 +252,8 @@ def _first(gain: torch.Tensor, *, change: torch.Tensor, rounding: torch.Tensor) 
     return torch.where(near, change, torch.inf).argmin(dim=1, keepdim=True)
 
 
-def _box_cox_step(ratio: torch.Tensor, curvature: torch.Tensor) -> torch.Tensor:
+def box_cox_step(ratio: torch.Tensor, curvature: torch.Tensor) -> torch.Tensor:
+    """``demand.box_cox_step`` of a price over its reference price; shapes broadcast."""
     log_ratio = ratio.log()
     small = curvature.abs() < _SMALL_CURVATURE
     safe = torch.where(small, 1.0, curvature)
