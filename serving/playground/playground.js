@@ -287,7 +287,8 @@ function showCurves(answer) {
   if (known) draw("profit", "Profit", "--chart-4", sum);
   find("#curve-note").textContent =
     `Over ${answer.horizon_days} days, in this context. Shaded: outside the guard rails.` +
-    (answer.support_low === null ? "" : ` Prices ever seen: ${price(answer.support_low)} to ${price(answer.support_high)}; beyond them the curve is an extrapolation.`);
+    (answer.support_low === null ? "" : ` Prices ever seen: ${price(answer.support_low)} to ${price(answer.support_high)}; beyond them the curve is an extrapolation.`) +
+    (sliders.current_stock.value === null ? "" : " This is demand: the stock raises the price, and does not cut the curve off.");
 }
 
 function showHistory(found, history) {
