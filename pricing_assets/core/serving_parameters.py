@@ -27,7 +27,7 @@ class ServingParameters(Parameters):
         1, ge=1, le=64, description="Processes that share the ports; one core each is enough."
     )
     max_requests: int = Field(
-        512, ge=1, le=100_000, description="Requests in progress in a worker; beyond, 429."
+        1024, ge=1, le=100_000, description="Requests in progress in a worker; beyond, 429."
     )
     max_batches: int = Field(
         4, ge=1, le=10_000, description="get_prices in progress in a worker; beyond, 429."
@@ -38,7 +38,7 @@ class ServingParameters(Parameters):
         description="Requests a second over all workers; beyond, 429. 0 sets no such limit.",
     )
     max_wait_ms: float = Field(
-        40,
+        400,
         ge=1,
         le=10_000,
         description="Wait of a request in a worker's queue above which it is answered 429; "
