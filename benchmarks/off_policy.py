@@ -1,12 +1,14 @@
 """Off-policy evaluation against a market that knows its truth: does the interval cover it?
 
-Three logs of many small simulated markets:
+Four cases of many small simulated markets:
 
 - ``randomised``: after the market's history, prices are drawn anew each week from a known policy
   (held with probability 0.3, else log-normal about the present price), and the log carries the
   propensities. The value is that of the logged weeks, their unseen demand as it came.
 - ``history``: the market's own past, in which prices followed unseen demand. The new prices are
   ones that each product has had in the last year.
+- ``trusted``: the same, with the contexts taken to explain all that moved prices
+  (``confounding_sd: 0``); what it misses is what unseen demand did.
 - ``far``: the same past, and every price raised by 25 %, where a refusal is right.
 
 All other truths are ``Market.expected_profit`` over the horizon. ``tests/test_off_policy.py`` reads
@@ -83,13 +85,24 @@ def randomised(
     return Outcome(said, float(value), _true_gain(market, price, horizon_days=7 * weeks))
 
 
-def history(seed: int, *, products: int = 36, days: int = 620) -> Outcome:
+def history(
+    seed: int,
+    *,
+    products: int = 36,
+    days: int = 620,
+    parameters: OffPolicyParameters | None = None,
+) -> Outcome:
     """The market's own past; new prices out of each product's own price range."""
     market, log, rng = _past(seed, products, days)
     seen = np.where(log.usable, log.step, np.nan)
     share = rng.uniform(0.2, 0.8, products)
     shift = np.array([np.nanquantile(row, at) for row, at in zip(seen, share, strict=True)])
-    return _compare(market, log, shift, rng)
+    return _compare(market, log, shift, rng, parameters)
+
+
+def trusted(seed: int) -> Outcome:
+    """``history`` without allowance for unseen demand."""
+    return history(seed, parameters=OffPolicyParameters(confounding_sd=0.0))
 
 
 def far(seed: int, *, products: int = 36, days: int = 620) -> Outcome:
@@ -102,6 +115,7 @@ def far(seed: int, *, products: int = 36, days: int = 620) -> Outcome:
 CASES: dict[str, Callable[[int], Outcome]] = {
     "randomised": randomised,
     "history": history,
+    "trusted": trusted,
     "far": far,
 }
 
@@ -237,11 +251,17 @@ def _past(seed: int, products: int, days: int) -> tuple[Market, LoggedPrices, np
     return market, log, np.random.default_rng([seed, 2])
 
 
-def _compare(market: Market, log: LoggedPrices, shift: Floats, rng: np.random.Generator) -> Outcome:
+def _compare(
+    market: Market,
+    log: LoggedPrices,
+    shift: Floats,
+    rng: np.random.Generator,
+    parameters: OffPolicyParameters | None = None,
+) -> Outcome:
     """Evaluate on the market's past, and look the truth of the next weeks up."""
     price = market.current_price * np.exp(shift)
     value = market.expected_profit(price, horizon_days=HORIZON).sum() / HORIZON
-    said = _said(market, log, shift, days=1.0, rng=rng)
+    said = _said(market, log, shift, days=1.0, rng=rng, parameters=parameters)
     return Outcome(said, float(value), _true_gain(market, price, horizon_days=HORIZON))
 
 
