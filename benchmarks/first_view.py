@@ -17,8 +17,8 @@ from tests.browser import chromium, visited
 
 PAGES = {
     "/": "#units-chart canvas",
-    "/table": "#rows [role=row]",
-    "/impact": "main canvas",
+    "/table": "#list .cell.pick",
+    "/impact": "#sales-tiles .tile",
     "/health": "#versions code",
 }
 """What is in each page once its data stand."""
