@@ -1,30 +1,14 @@
 // The price table: filter, sort, look into, compare, decide and export.
 
 import { download, getJson, postJson } from "./api.js";
-import { debounced, fact, find, h, notify } from "./dom.js";
-import { money, number, percent, time, UNKNOWN } from "./format.js";
+import { debounced, find, h, notify } from "./dom.js";
+import { money, number, percent, time } from "./format.js";
 import { RowList } from "./rowlist.js";
 import { addressQuery, rememberInAddress, startShell } from "./shell.js";
+import { actsListed, comparison, rowFacts, sentence } from "./tabledetails.js";
+import { ACTS, badge, moved, narrow, NARROW, STATES } from "./tablewords.js";
 
 const WHO_KEY = "pricing-user";
-const NARROW = matchMedia("(max-width: 40rem)");
-const STATES = {
-  published: "published",
-  within: "served",
-  waiting: "waiting",
-  proposed: "proposed",
-  approved: "approved",
-  rejected: "rejected",
-  frozen: "frozen",
-  unpriced: "no price",
-};
-const ACTS = {
-  propose: ["Propose", "Somebody else must approve before these prices are served."],
-  approve: ["Approve", "These prices are served from now on."],
-  reject: ["Reject", "The prices that stand are kept."],
-  freeze: ["Freeze", "The current prices are kept, whatever is published."],
-  unfreeze: ["Unfreeze", "The products follow the table again."],
-};
 const COLUMNS = [
   { name: "product_id", label: "Product", width: "minmax(8.5rem, 1.6fr)", cell: productCell, phone: "minmax(6rem, 1fr)" },
   { name: "current_price", label: "Current", width: "6.5rem", right: true, cell: (row) => price(row.current_price) },
@@ -250,30 +234,13 @@ function productCell(row) {
   return [row.product_id, where ? h("small", {}, where) : null];
 }
 
-function badge(state) {
-  return h("span", { class: `badge ${state}` }, STATES[state] ?? state);
-}
-
 function price(value) {
-  return narrow(value, {});
-}
-
-/** An amount with its short sign; the currency's own name stands above the list. */
-function narrow(value, options) {
-  if (value === null || value === undefined) return UNKNOWN;
-  const how = { style: "currency", currency, currencyDisplay: "narrowSymbol", ...options };
-  return new Intl.NumberFormat(undefined, how).format(value);
+  return narrow(value, currency);
 }
 
 function gain(value) {
   const whole = Math.abs(value ?? 0) >= 100 ? { maximumFractionDigits: 0 } : {};
-  return narrow(value, { signDisplay: "exceptZero", ...whole });
-}
-
-function moved(share) {
-  if (share === null || share === undefined) return UNKNOWN;
-  if (Math.abs(share) < 5e-5) return percent(0);
-  return `${share > 0 ? "▲" : "▼"} ${percent(Math.abs(share), NARROW.matches ? 0 : 1)}`;
+  return narrow(value, currency, { signDisplay: "exceptZero", ...whole });
 }
 
 function rowKey(row) {
@@ -385,7 +352,7 @@ function openRow(row) {
   const query = new URLSearchParams({ product_id: row.product_id, ...(row.store_id ? { store_id: row.store_id } : {}) });
   dialog.replaceChildren(
     h("div", { class: "drawer-head" }, h("h2", { id: "row-title" }, row.product_id, " ", badge(row.state)), close),
-    h("dl", { class: "facts" }, ...rowFacts(row)),
+    h("dl", { class: "facts" }, ...rowFacts(row, currency)),
     h("h3", {}, "Why this price"),
     h("ul", { class: "reasons" }, ...(row.reasons ?? "").split("; ").filter(Boolean).map((one) => h("li", {}, sentence(one)))),
     h("p", {}, h("a", { href: `./?${query}` }, "Open in the playground")),
@@ -397,32 +364,6 @@ function openRow(row) {
 function actButton(name, row) {
   const kind = { approve: "primary", reject: "danger" }[name];
   return h("button", { type: "button", class: kind, onclick: () => decide(name, row) }, ACTS[name][0]);
-}
-
-function rowFacts(row) {
-  const band = [row.profit_uplift_low_90, row.profit_uplift_high_90].map((value) => money(value, currency, { signed: true }));
-  const known = row.profit_uplift_low_90 !== null && row.profit_uplift_high_90 !== null;
-  return [
-    fact("Store", row.store_id),
-    fact("Segment", row.segment),
-    fact("Category", row.category),
-    fact("Current price", price(row.current_price)),
-    fact("Recommended price", `${price(row.recommended_price)} (${moved(row.change)})`),
-    fact("Served now", price(row.served_price)),
-    row.price_before === null ? null : fact("Before", `${price(row.price_before)} (${moved(row.change_from_before)})`),
-    fact("Guard rails", `${price(row.price_floor)} to ${price(row.price_ceiling)}`),
-    fact(`Expected, ${row.horizon_days} days`, `${number(row.expected_units, 1)} units, ${money(row.expected_revenue, currency)} revenue`),
-    fact("Expected profit", `${money(row.expected_profit, currency)}, ${money(row.expected_profit_at_current, currency)} at the current price`),
-    known ? fact("Model's 90 % band of the gain", `${band[0]} to ${band[1]}`) : null,
-    fact("Probability of less profit", percent(row.p_worse, 1)),
-    fact("Own-price elasticity", `${number(row.own_price_elasticity, 2)} ± ${number(row.own_price_elasticity_sd, 2)}`),
-    fact("Confidence", percent(row.confidence)),
-  ].filter(Boolean);
-}
-
-function sentence(reason) {
-  const text = reason.replace(/^[a-z_0-9]+: /, "");
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /* -- versions, log, export ----------------------------------------------------------------- */
@@ -442,61 +383,14 @@ async function compare() {
   }
 }
 
-function comparison(answer) {
-  const tiles = [
-    [number(answer.raised), "prices raised"],
-    [number(answer.cut), "prices cut"],
-    [percent(answer.mean_change, 1, { signed: true }), "mean change"],
-    [`${number(answer.added)} / ${number(answer.removed)}`, "rows added / removed"],
-    [money(answer.profit, answer.currency, { signed: true }), "expected profit of the changes"],
-    [money(answer.revenue, answer.currency, { signed: true }), "expected revenue of the changes"],
-  ];
-  const head = ["Product", "Store", "Before", "Now", "Change", "Profit"];
-  const rows = answer.largest.map((one) => [
-    one.product_id,
-    one.store_id || "–",
-    money(one.before, answer.currency),
-    money(one.after, answer.currency),
-    moved(one.relative_change),
-    money(one.profit, answer.currency, { signed: true }),
-  ]);
-  return [
-    h("h2", { id: "comparison-title" }, `${answer.before} → ${answer.after}`),
-    h("div", { class: "tiles" }, ...tiles.map(([value, label]) => h("div", { class: "tile" }, h("b", {}, value), h("span", {}, label)))),
-    h("p", { class: "muted small" }, "Expected by the newer version's demand curves over its horizon; a model's expectation, not a measured uplift."),
-    h("details", {}, h("summary", {}, "Largest changes"), h("div", { class: "scroll" }, table(head, rows))),
-  ];
-}
-
 async function loadActs() {
   if (!find("#log").open) return;
   const host = find("#log .scroll");
   try {
-    const { acts, count: many } = await getJson("table_acts");
-    const head = ["When", "Who", "What", "Rows", "Products", "Note", "Table"];
-    const rows = acts.map((one) => [
-      time(one.time),
-      one.by,
-      one.action,
-      number(one.rows),
-      one.products.slice(0, 3).join(", ") + (one.rows > 3 ? " …" : ""),
-      one.note || "–",
-      one.table_version,
-    ]);
-    const none = h("p", { class: "empty" }, "Nothing was decided yet.");
-    host.replaceChildren(many ? table(head, rows) : none, h("p", { class: "muted small" }, many ? `${number(many)} acts on record; the chain of the log is whole.` : ""));
+    host.replaceChildren(...actsListed(await getJson("table_acts")));
   } catch (failure) {
     host.replaceChildren(h("p", { class: "problem" }, failure.message));
   }
-}
-
-function table(head, rows) {
-  return h(
-    "table",
-    {},
-    h("thead", {}, h("tr", {}, ...head.map((one) => h("th", { scope: "col" }, one)))),
-    h("tbody", {}, ...rows.map((row) => h("tr", {}, ...row.map((one) => h("td", {}, one))))),
-  );
 }
 
 async function exported(kind) {
