@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import dagster as dg
 import pandas as pd
@@ -10,10 +11,12 @@ import pytest
 from conftest import PipelineHome
 
 from pricing_assets.cli import main
+from pricing_assets.core.bundle import ModelBundle
 from pricing_assets.core.lineage import data_version, data_versions
 from pricing_assets.lineage_walk import UnknownVersionError, Walk, lineage, lineage_lines
-from pricing_assets.pipeline_run import environment, home_environment, run_job
+from pricing_assets.pipeline_run import environment, home_environment
 from pricing_assets.unchanged_inputs import INPUTS_TAG, REUSED_TAG
+from serving.audit_format import new_chain, segment_name
 from serving.home import Home
 from serving.lineage_record import LineageRecord, lineage_records, record_name
 from serving.price_store import PriceStore
@@ -62,7 +65,7 @@ def test_a_quote_is_found_from_its_tables_side(pipeline_home: PipelineHome) -> N
     other = {"quote_id": "x", "table_version": "000009-00000000"}
     record = {"kind": "quotes", "requests": [version], "answers": [*answers, other]}
     line = json.dumps(record, separators=(",", ":"))
-    path = home.audit / "0190000000000000-0000000000000000.000000000000.jsonl"
+    path = home.audit / segment_name(new_chain(1_700_000_000_000), first=0)
     path.write_text(f'{line}\n{{"kind":"quotes","answers":[{{"quote_id":"{version}')
     try:
         (data,) = lineage(home, Walk(table_version=version, quotes=2))
@@ -94,6 +97,27 @@ def test_the_pages_carry_the_versions(pipeline_home: PipelineHome) -> None:
         assert event.asset_materialization.tags["dagster/data_version"]
 
 
+def test_a_model_versions_folder_holds_its_papers(pipeline_home: PipelineHome) -> None:
+    from mlflow import MlflowClient
+
+    home = pipeline_home.home
+    (record,) = lineage_records(home.reports)
+    uri = f"sqlite:///{home.mlflow_database}"
+    client = MlflowClient(uri, registry_uri=uri)
+    version = client.get_model_version(record.model_name, record.model_version)
+    folder = Path(version.source.removeprefix("file://"))
+    names = {path.name for path in folder.iterdir()}
+    assert {"README.md", "features.json", "preprocessing.json", "metrics.json"} <= names
+    assert {"manifest.json", "forecaster.json", "plot_calibration_of_quantiles.svg"} <= names
+    assert not [name for name in names if name.endswith((".pkl", ".pickle", ".joblib"))]
+    card = (folder / "README.md").read_text()
+    assert record.data_version in card
+    assert version.description == card[:5000]
+    ModelBundle({name: (folder / name).read_bytes() for name in names - {"manifest.json"}}).verify(
+        json.loads((folder / "manifest.json").read_bytes())
+    )
+
+
 def test_unchanged_inputs_are_not_made_again(
     pipeline_home: PipelineHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,7 +136,7 @@ def test_unchanged_inputs_are_not_made_again(
         assert again is not None and again.tags[REUSED_TAG] == first.run_id
 
 
-def test_another_setting_is_a_change(pipeline_home: PipelineHome, tmp_path) -> None:
+def test_another_setting_is_a_change(pipeline_home: PipelineHome, tmp_path: Path) -> None:
     """Only the version is compared: a second whole run would take too long."""
     from pricing_assets.definitions import build_definitions
     from pricing_assets.unchanged_inputs import inputs_version, unchanged_run
@@ -131,16 +155,11 @@ def test_another_setting_is_a_change(pipeline_home: PipelineHome, tmp_path) -> N
     assert len(set(versions)) == 2
 
 
-def test_a_job_of_another_name_is_never_reused(pipeline_home: PipelineHome) -> None:
-    finished = run_job("price_update", home=pipeline_home.home, config=str(pipeline_home.config))
-    assert finished.reused is None
-
-
 # --- several data versions on record
 
 
 @pytest.fixture
-def two_versions(tmp_path) -> Home:
+def two_versions(tmp_path: Path) -> Home:
     """Two records; February's sales differ, and nothing was published."""
     home = Home.at(tmp_path)
     for number, february in (("2", "aa"), ("10", "bb")):

@@ -149,7 +149,9 @@ def _data(snapshot: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) 
 def _metrics(numbers: Mapping[str, Any]) -> list[str]:
     accuracy = numbers["accuracy"]
     rows = [
-        "| " + " | ".join([str(row["model"]), *(_number(row[name]) for name in _METRICS)]) + " |"
+        "| "
+        + " | ".join([str(row["model"]), *(_number(row.get(name)) for name in _METRICS)])
+        + " |"
         for row in accuracy["models"]
     ]
     cold = [
