@@ -11,8 +11,10 @@ import dagster as dg
 from pricing_assets.assets.streaming import STREAM_DAYS
 from resources.streams.landed_events import LandedEventsResource
 
+COMPACT_STREAMS = "stream_days"
+
 stream_days = dg.define_asset_job(
-    "stream_days",
+    COMPACT_STREAMS,
     selection=dg.AssetSelection.assets("stream_day"),
     description="A closed day of the streams in one file a table, each event once.",
 )

@@ -21,13 +21,14 @@ from pricing_assets.automation import PIPELINE, PRICE_SHARDS, PRICE_UPDATE, WATC
 from pricing_assets.core.errors import IntegrityError, NotPublishedError
 from pricing_assets.core.lineage import data_version
 from pricing_assets.core.promotion import CHAMPION
+from pricing_assets.stream_automation import COMPACT_STREAMS
 from resources.asset_store import load_value
 from resources.market_file import read_market
 from serving.home import Home
 
 INPUTS_TAG = "pricing/inputs_version"
 REUSED_TAG = "pricing/reused_run"
-_LEAVE_MODELS = frozenset({PRICE_UPDATE, PRICE_SHARDS, WATCH_DRIFT})
+_LEAVE_MODELS = frozenset({PRICE_UPDATE, PRICE_SHARDS, WATCH_DRIFT, COMPACT_STREAMS})
 """Jobs after which data, models and curves are as they were."""
 _ROOT = Path(__file__).resolve().parent.parent
 _CODE = ("pricing_assets", "resources")
