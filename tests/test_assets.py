@@ -29,9 +29,10 @@ from serving.price_store import PriceStore
 
 FAST = "forecast: {n_estimators: 10, training_origins: 2, backtest_origins: 1}\nseed: 3\n"
 APART = {
-    dg.AssetKey(name) for name in ("tuned_forecast_parameters", "price_table_shard", "drift_watch")
+    dg.AssetKey(name)
+    for name in ("tuned_forecast_parameters", "price_table_shard", "drift_watch", "stream_day")
 }
-"""Made by jobs of their own: tests/test_tuning.py, test_price_shards.py, test_drift_automation.py."""
+"""Made by jobs of their own, in test_tuning, _price_shards, _drift_automation and _streaming."""
 TABLES = (
     "products",
     "costs",
@@ -177,6 +178,9 @@ def test_a_person_finds_metadata_in_the_page(instance: dg.DagsterInstance) -> No
         "forecast_drivers": ("how", "plot"),
         "evaluation_report": ("page", "claim", "truth_share_of_oracle_uplift"),
         "registered_model": ("mlflow_run", "model_version", "alias", "gates"),
+        "drift_report": ("alarms", "checks", "report"),
+        "price_fairness": ("widest",),
+        "shadow_scores": ("quotes", "furthest"),
         "published_price_table": ("table_version", "rows_changed", "largest_changes"),
     }.items():
         found = materialization(instance, asset).metadata
@@ -356,6 +360,35 @@ def test_a_challenger_is_not_published_by_the_price_update_either(
     assert main(["publish", "--home", str(home.root)]) == 1
     assert "champion" in capsys.readouterr().err.splitlines()[-1]
     assert PriceStore(home.tables).current() is None
+
+
+def test_a_failed_gate_leaves_the_champion_serving_and_says_why(
+    home: Home,
+    finished: FinishedRun,
+    blocked: tuple[int, Home],
+    raw: Path,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from mlflow import MlflowClient
+
+    before = PriceStore(home.tables).current()
+    config = ["--config", str(folder / "strict.yaml")]
+    assert main(["run", "--home", str(home.root), "--data", str(raw), *config]) == 1
+    assert PriceStore(home.tables).current() == before
+    uri = f"sqlite:///{home.mlflow_database}"
+    client = MlflowClient(uri, registry_uri=uri)
+    assert client.get_model_version_by_alias(MODEL_NAME, CHAMPION).run_id == finished.mlflow_run_id
+    assert str(client.get_model_version_by_alias(MODEL_NAME, CHALLENGER).version) == "2"
+    gate = json.loads((home.reports / "gate.json").read_text())
+    assert gate["alias"] == CHALLENGER
+    assert {one["name"] for one in gate["alarms"]} >= {"forecast_wape_ratio", "interval_coverage"}
+    capsys.readouterr()
+    assert main(["status", "--home", str(home.root)]) == 0
+    said = capsys.readouterr().out
+    assert "model version 2 is challenger" in said
+    assert "held by" in said and "must be at most 0.01" in said
+    assert str(before) in said
 
 
 def test_no_uplift_is_claimed_on_real_data(blocked: tuple[int, Home]) -> None:
