@@ -36,6 +36,7 @@ def executed(path: Path, target: Path, *, home: Path) -> Any:
             **os.environ,
             "PRICING_HOME": str(home),
             "PYTHONPATH": str(REPOSITORY),
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
             "PYTHONWARNINGS": "error::FutureWarning",
         },
         capture_output=True,

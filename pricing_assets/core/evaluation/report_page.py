@@ -48,7 +48,7 @@ body{margin:0;background:var(--page);color:var(--ink);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:1180px;margin:0 auto;padding:32px 20px 64px}
 h1{font-size:26px;margin:0 0 4px}h2{font-size:18px;margin:0 0 12px}
-p{margin:0 0 12px}.soft{color:var(--soft)}
+p{margin:0 0 12px}.tiles+p,.tiles+.wide{margin-top:14px}.soft{color:var(--soft)}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;
 padding:20px;margin:20px 0}
 .claim{background:var(--note);border-left:4px solid var(--accent);padding:12px 16px;
