@@ -36,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data_commands(commands)
     _add_export_commands(commands)
     _add_operation_commands(commands)
+    _add_evidence_commands(commands)
     _add_server_commands(commands)
     return parser
 
@@ -90,6 +91,32 @@ def _add_export_commands(commands: argparse._SubParsersAction) -> None:
 def _add_operation_commands(commands: argparse._SubParsersAction) -> None:
     status = _command(commands, "status", _status, "Say what is published, since when, from what.")
     _add_home(status)
+    publish = _command(
+        commands,
+        "publish",
+        _publish,
+        "Prices again from the demand curves as they are, under the settings as they are now.",
+    )
+    _add_home(publish)
+    publish.add_argument("--config", metavar="FILE", help="YAML settings (default: PRICING_CONFIG)")
+    publish.add_argument(
+        "--dry-run", action="store_true", help="say what would change, and publish nothing"
+    )
+    rollback = _command(
+        commands, "rollback", _rollback, "Publish an earlier table again, under a new version."
+    )
+    _add_home(rollback)
+    rollback.add_argument("--to", metavar="VERSION", help="default: the version before")
+    for name, run, text in (
+        ("freeze", _freeze, "Hold prices where they are until unfrozen."),
+        ("unfreeze", _unfreeze, "Let prices move again."),
+    ):
+        command = _command(commands, name, run, text)
+        _add_home(command)
+        command.add_argument("--product", metavar="ID", help="one product (default: all)")
+
+
+def _add_evidence_commands(commands: argparse._SubParsersAction) -> None:
     explain = _command(
         commands,
         "explain",
@@ -121,29 +148,6 @@ def _add_operation_commands(commands: argparse._SubParsersAction) -> None:
     audit = _command(commands, "audit", _audit, "Check the log of served prices.")
     audit.add_argument("action", choices=("verify",), help="verify: is the chain of hashes whole")
     _add_home(audit)
-    publish = _command(
-        commands,
-        "publish",
-        _publish,
-        "Prices again from the demand curves as they are, under the settings as they are now.",
-    )
-    _add_home(publish)
-    publish.add_argument("--config", metavar="FILE", help="YAML settings (default: PRICING_CONFIG)")
-    publish.add_argument(
-        "--dry-run", action="store_true", help="say what would change, and publish nothing"
-    )
-    rollback = _command(
-        commands, "rollback", _rollback, "Publish an earlier table again, under a new version."
-    )
-    _add_home(rollback)
-    rollback.add_argument("--to", metavar="VERSION", help="default: the version before")
-    for name, run, text in (
-        ("freeze", _freeze, "Hold prices where they are until unfrozen."),
-        ("unfreeze", _unfreeze, "Let prices move again."),
-    ):
-        command = _command(commands, name, run, text)
-        _add_home(command)
-        command.add_argument("--product", metavar="ID", help="one product (default: all)")
 
 
 def _add_server_commands(commands: argparse._SubParsersAction) -> None:
