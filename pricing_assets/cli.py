@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_data_commands(commands)
     _add_export_commands(commands)
+    _add_evidence_commands(commands)
     _add_operation_commands(commands)
     _add_evidence_commands(commands)
     _add_server_commands(commands)
@@ -88,9 +89,12 @@ def _add_export_commands(commands: argparse._SubParsersAction) -> None:
         command.add_argument("--out", required=True, metavar="FILE", help=".csv or .parquet")
 
 
-def _add_operation_commands(commands: argparse._SubParsersAction) -> None:
+def _add_evidence_commands(commands: argparse._SubParsersAction) -> None:
     status = _command(commands, "status", _status, "Say what is published, since when, from what.")
     _add_home(status)
+
+
+def _add_operation_commands(commands: argparse._SubParsersAction) -> None:
     publish = _command(
         commands,
         "publish",

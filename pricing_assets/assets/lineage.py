@@ -51,8 +51,7 @@ def model_lineage(
         mlflow_run_id=run.run_id,
         dagster_run_id=context.run_id,
     )
-    content = record.model_dump_json(indent=1).encode()
-    path = price_store.write_report(record_name(record.model_version), content)
+    path = price_store.write_report(record_name(record.model_version), _json(record))
     _tag(context, run, record)
     context.add_output_metadata(
         {
@@ -64,6 +63,10 @@ def model_lineage(
         }
     )
     return dict(record.model_dump(mode="json"))
+
+
+def _json(record: LineageRecord) -> bytes:
+    return record.model_dump_json(indent=1).encode()
 
 
 def _tag(context: dg.AssetExecutionContext, run: TrackedRun, record: LineageRecord) -> None:
