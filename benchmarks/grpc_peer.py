@@ -30,7 +30,7 @@ class Peer(pricing_pb2_grpc.PricingServiceServicer):
     ) -> pricing_pb2.Price:
         """One price, inside its guard rails."""
         row = await self._redis.get(ROW_KEY + request.product_id)
-        if row is None:
+        if not isinstance(row, bytes):
             await context.abort(grpc.StatusCode.NOT_FOUND, "unknown product")
         known = orjson.loads(row)
         if not known["price_floor"] <= known["recommended_price"] <= known["price_ceiling"]:

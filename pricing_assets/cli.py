@@ -35,7 +35,6 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_data_commands(commands)
     _add_export_commands(commands)
-    _add_evidence_commands(commands)
     _add_operation_commands(commands)
     _add_evidence_commands(commands)
     _add_server_commands(commands)
@@ -89,11 +88,6 @@ def _add_export_commands(commands: argparse._SubParsersAction) -> None:
         command.add_argument("--out", required=True, metavar="FILE", help=".csv or .parquet")
 
 
-def _add_evidence_commands(commands: argparse._SubParsersAction) -> None:
-    status = _command(commands, "status", _status, "Say what is published, since when, from what.")
-    _add_home(status)
-
-
 def _add_operation_commands(commands: argparse._SubParsersAction) -> None:
     publish = _command(
         commands,
@@ -121,6 +115,8 @@ def _add_operation_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_evidence_commands(commands: argparse._SubParsersAction) -> None:
+    status = _command(commands, "status", _status, "Say what is published, since when, from what.")
+    _add_home(status)
     explain = _command(
         commands,
         "explain",

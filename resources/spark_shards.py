@@ -21,13 +21,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from pricing_assets.core.catalogue_prices import PRICE_SCHEMA
 from pricing_assets.core.errors import MissingTableError
 from pricing_assets.core.panel_shards import CELL_SCHEMA, WholeSales, part_cells
-from pricing_assets.core.price_shards import (
-    PRICE_SCHEMA,
-    ShardSummary,
-    shard_price_function,
-)
+from pricing_assets.core.price_shards import ShardSummary, shard_price_function
 from pricing_assets.core.settings import PricingSettings
 from pricing_assets.core.tables import RAW_TABLES
 from resources.shard_store import ShardStore
