@@ -30,9 +30,9 @@ class Peer(pricing_pb2_grpc.PricingServiceServicer):
     ) -> pricing_pb2.Price:
         """One price, inside its guard rails."""
         row = await self._redis.get(ROW_KEY + request.product_id)
-        if not isinstance(row, bytes):
+        if row is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "unknown product")
-        known = orjson.loads(row)
+        known = orjson.loads(row or b"")
         if not known["price_floor"] <= known["recommended_price"] <= known["price_ceiling"]:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "outside the guard rails")
         return pricing_pb2.Price(**known, source="redis", quote_id=uuid.uuid4().hex)
