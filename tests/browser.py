@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 FLAGS = [
     "--no-sandbox",
@@ -24,6 +24,8 @@ FLAGS = [
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP = (1360, 900)
 PHONE = (390, 844)
+PATIENCE_MS = 15_000
+"""Three rounds of a page that asks every 5 s: a busy machine may miss the first."""
 SCREENSHOTS = "TEST_SCREENSHOTS"
 """Names a folder in which the screenshots stay; without it they go with pytest's own folder."""
 
@@ -34,6 +36,7 @@ def chromium() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         pytest.skip(f"needs: a browser, one of {', '.join(NAMES)}")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
         try:
@@ -70,7 +73,7 @@ def visited(
     )
     try:
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", hear)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(address)
