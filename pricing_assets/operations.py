@@ -48,9 +48,11 @@ def _gate_lines(home: Home) -> list[str]:
     if report is None:
         return []
     held = report["alarms"]
-    outcome = "every gate holds" if not held else f"{len(held)} gates failed, the champion stays"
+    unknown = [one["name"] for one in report["checks"] if one["value"] is None]
+    outcome = "no gate failed" if not held else f"{len(held)} gates failed, the champion stays"
     line = f"last candidate model version {report['model_version']} is {report['alias']}: {outcome}"
-    return [line, *(f"  held by      {one['why']}" for one in held)]
+    silent = [f"  not measured {', '.join(unknown)}"] if unknown else []
+    return [line, *(f"  held by      {one['why']}" for one in held), *silent]
 
 
 def _drift_lines(home: Home) -> list[str]:
