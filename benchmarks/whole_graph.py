@@ -66,8 +66,10 @@ def measure_graph(folder: Path, *, products: int, days: int, seed: int) -> Graph
 
 
 def _truth(home: Path) -> dict[str, float]:
-    newest = max((home / "reports").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-    truth: dict[str, float] = json.loads(newest.read_text(encoding="utf-8"))["truth"]
+    """What the run's evaluation report, the one with a page, says of the market's truth."""
+    (page,) = (home / "reports").glob("*.html")
+    report = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
+    truth: dict[str, float] = report["truth"]
     return truth
 
 
