@@ -28,7 +28,7 @@ NEEDS_WRK = {"overload"}
 )
 def test_nothing_wrong_is_served(fault: object, tmp_path: Path) -> None:
     if fault.__name__ in NEEDS_WRK and shutil.which("wrk") is None:
-        pytest.skip("the load generator wrk is not on PATH")
+        pytest.skip("needs: wrk (apt-get install wrk)")
     missed = [one for one in fault(tmp_path, BRIEF) if not one.timing and not one.holds]
     assert missed == []
 
