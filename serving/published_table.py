@@ -31,11 +31,12 @@ from pricing_assets.core.tables import (
     DEMAND_CURVE_COLUMNS,
     PRICE_RAIL_COLUMNS,
     PRICE_TABLE_COLUMNS,
+    PRICED_COLUMNS,
+    STAMP_COLUMNS,
 )
 
 PRICE_FILE = "price_table.parquet"
 CURVE_FILE = "demand_curves.parquet"
-STAMP_COLUMNS = ("table_version", "model_version", "data_version", "valid_from", "valid_until")
 VERSION_PATTERN = r"^\d{6,}-[0-9a-f]{8}$"
 
 HASH_THREADS = 4
@@ -159,8 +160,7 @@ def unstamped(prices: pa.Table) -> pa.Table:
     for name in PRICE_RAIL_COLUMNS:
         if name not in prices.column_names:
             prices = prices.append_column(name, pa.nulls(prices.num_rows, pa.float64()))
-    wanted = [name for name in PRICE_TABLE_COLUMNS if name not in STAMP_COLUMNS]
-    return _select(prices, [*wanted, *PRICE_RAIL_COLUMNS], table_name="price_table")
+    return _select(prices, [*PRICED_COLUMNS, *PRICE_RAIL_COLUMNS], table_name="price_table")
 
 
 def ordered_curves(curves: pa.Table) -> pa.Table:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pricing_assets.core.currency import currency_exponent
+from pricing_assets.core.tables import PRICED_COLUMNS
 from serving.approvals import Approvals, RowPrice, judge, row_key
 from serving.freeze import Freeze
 from serving.published_table import PublishedTable
@@ -63,29 +64,7 @@ HELD_STATES = frozenset({"waiting", "proposed", "rejected"})
 MAX_PAGE = 500
 SELECTIONS_KEPT = 8
 
-_SHOWN = (
-    "product_id",
-    "store_id",
-    "segment",
-    "current_price",
-    "recommended_price",
-    "price_floor",
-    "price_ceiling",
-    "decision",
-    "reasons",
-    "expected_units",
-    "expected_revenue",
-    "expected_profit",
-    "expected_profit_at_current",
-    "profit_uplift_low_90",
-    "profit_uplift_high_90",
-    "p_worse",
-    "own_price_elasticity",
-    "own_price_elasticity_sd",
-    "confidence",
-    "objective",
-    "horizon_days",
-)
+_SHOWN = [name for name in PRICED_COLUMNS if name != "currency"]
 
 
 class RowFilter(BaseModel):
@@ -214,7 +193,7 @@ class TableColumns:
     @classmethod
     def of(cls, table: PublishedTable) -> TableColumns:
         """The columns of ``table``; reads all of it once."""
-        shown = table.prices.select(list(_SHOWN))
+        shown = table.prices.select(_SHOWN)
         current, price = _floats(shown, "current_price"), _floats(shown, "recommended_price")
         with np.errstate(divide="ignore", invalid="ignore"):
             change = price / current - 1

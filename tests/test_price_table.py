@@ -16,9 +16,14 @@ from pricing_assets.core.expected_sales import (
 )
 from pricing_assets.core.price_confidence import confidence
 from pricing_assets.core.price_parameters import GuardRailParameters, PriceTableParameters
-from pricing_assets.core.price_table import STAMP_COLUMNS, build_price_table
+from pricing_assets.core.price_table import build_price_table
 from pricing_assets.core.settings import PricingSettings
-from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS, PRICE_RAIL_COLUMNS, PRICE_TABLE_COLUMNS
+from pricing_assets.core.tables import (
+    DEMAND_CURVE_COLUMNS,
+    PRICE_RAIL_COLUMNS,
+    PRICE_TABLE_COLUMNS,
+    STAMP_COLUMNS,
+)
 from pricing_assets.core.unit_worth import UnitWorth, unit_worth
 
 TINY = 1e-9

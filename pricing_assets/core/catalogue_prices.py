@@ -25,10 +25,10 @@ from pricing_assets.core.catalogue_search import (
 )
 from pricing_assets.core.errors import InputError, MissingColumnError
 from pricing_assets.core.price_inputs import require_costs, row_inputs, substitutes_of
-from pricing_assets.core.price_table import STAMP_COLUMNS, build_price_table, table_columns
+from pricing_assets.core.price_table import build_price_table, table_columns
 from pricing_assets.core.row_rails import OPTIONAL_FACTS
 from pricing_assets.core.settings import PricingSettings
-from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS, PRICE_RAIL_COLUMNS, PRICE_TABLE_COLUMNS
+from pricing_assets.core.tables import DEMAND_CURVE_COLUMNS, PRICE_RAIL_COLUMNS, PRICED_COLUMNS
 
 PART_ROWS = 1 << 15
 """Products of one part: its columns stay in the second-level cache, and memory is bounded."""
@@ -46,9 +46,7 @@ def _kind(name: str) -> pa.DataType:
     return pa.int64() if name in _WHOLE else pa.float64()
 
 
-PRICE_SCHEMA = pa.schema(
-    [(name, _kind(name)) for name in PRICE_TABLE_COLUMNS if name not in STAMP_COLUMNS]
-)
+PRICE_SCHEMA = pa.schema([(name, _kind(name)) for name in PRICED_COLUMNS])
 """Columns of a catalogue's prices: the price table without the stamps of publication."""
 
 

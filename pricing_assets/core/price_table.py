@@ -32,14 +32,11 @@ from pricing_assets.core.price_search import (
 )
 from pricing_assets.core.row_rails import numbers
 from pricing_assets.core.settings import PricingSettings
-from pricing_assets.core.tables import PRICE_RAIL_COLUMNS, PRICE_TABLE_COLUMNS
+from pricing_assets.core.tables import PRICE_RAIL_COLUMNS, PRICED_COLUMNS
 from pricing_assets.core.unit_worth import UnitWorth, needs_cost
 
 Floats = NDArray[np.float64]
 Names = NDArray[np.str_]
-
-STAMP_COLUMNS = ("table_version", "model_version", "data_version", "valid_from", "valid_until")
-"""Columns of the contract that publication adds."""
 
 
 def build_price_table(
@@ -101,8 +98,7 @@ def _priced(
     keys = {name: inputs.frame[name].astype(str) for name in ("product_id", "store_id")}
     columns = table_columns(inputs, choice=choice, settings=settings)
     columns["reasons"] = columns["reasons"].to_pylist()
-    names = (*PRICE_TABLE_COLUMNS, *PRICE_RAIL_COLUMNS)
-    return pd.DataFrame(keys | columns)[[name for name in names if name not in STAMP_COLUMNS]]
+    return pd.DataFrame(keys | columns)[[*PRICED_COLUMNS, *PRICE_RAIL_COLUMNS]]
 
 
 def table_columns(

@@ -179,6 +179,12 @@ PRICE_TABLE_COLUMNS: tuple[str, ...] = (
     "valid_until",
 )
 
+STAMP_COLUMNS = ("table_version", "model_version", "data_version", "valid_from", "valid_until")
+"""Columns of the price table that publication adds."""
+
+PRICED_COLUMNS = tuple(name for name in PRICE_TABLE_COLUMNS if name not in STAMP_COLUMNS)
+"""Columns of the price table before publication."""
+
 PRICE_RAIL_COLUMNS: tuple[str, ...] = (
     "rail_low",
     "rail_high",
