@@ -27,7 +27,7 @@ from pricing_assets.core.price_kernel import (
     solved_apart,
 )
 from pricing_assets.core.price_packing import fits
-from pricing_assets.core.price_table_torch import box_cox_step, pick_device
+from pricing_assets.core.price_table_torch import box_cox_step, limited_sales, pick_device
 
 CHUNK_ROWS = 1 << 20
 """Products on the device at once: some 2 GiB of working memory in double precision."""
@@ -123,16 +123,7 @@ class _Problem:
         step = box_cox_step(price / self.reference, self.curvature)
         spread = (self.sd * step) ** 2
         mean = self.units * torch.exp(self.mean * step + 0.5 * spread)
-        capped = torch.isfinite(self.available)
-        if not bool(capped.any()):
-            return mean
-        demand = mean.clamp_min(_TINY)
-        deviation = (spread + self.level_variance + torch.log1p(1 / demand)).clamp_min(_TINY).sqrt()
-        limit = torch.where(capped, self.available, 0.0)
-        distance = torch.log(limit.clamp_min(_TINY) / demand) / deviation
-        below = demand * torch.special.ndtr(distance - deviation / 2)
-        limited = below + limit * torch.special.ndtr(-distance - deviation / 2)
-        return torch.where(capped, limited, mean)
+        return limited_sales(mean, spread + self.level_variance, available=self.available)
 
     def value(self, price: torch.Tensor) -> torch.Tensor:
         """V at prices (m, k)."""

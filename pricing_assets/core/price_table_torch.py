@@ -184,16 +184,7 @@ class _Rows:
         """E min(D, A), (m, k); see ``expected_sales``."""
         spread = (self.sd * self.step) ** 2
         mean = self.units * torch.exp(self.mean * self.step + 0.5 * spread)
-        capped = torch.isfinite(self.available)
-        if not bool(capped.any()):
-            return mean
-        demand = mean.clamp_min(_TINY)
-        deviation = (spread + self.level_variance + torch.log1p(1 / demand)).clamp_min(_TINY).sqrt()
-        limit = torch.where(capped, self.available, 0.0)
-        distance = torch.log(limit.clamp_min(_TINY) / demand) / deviation
-        below = demand * torch.special.ndtr(distance - deviation / 2)
-        limited = below + limit * torch.special.ndtr(-distance - deviation / 2)
-        return torch.where(capped, limited, mean)
+        return limited_sales(mean, spread + self.level_variance, available=self.available)
 
     def probability_worse(self) -> torch.Tensor:
         """P(less of the objective than at column 0), (m, k); see ``probability_worse``."""
@@ -250,6 +241,22 @@ def _first(gain: torch.Tensor, *, change: torch.Tensor, rounding: torch.Tensor) 
     """(m, 1) place of the largest gain (m, k); of equal ones that which changes least."""
     near = gain >= gain.amax(dim=1, keepdim=True) - rounding
     return torch.where(near, change, torch.inf).argmin(dim=1, keepdim=True)
+
+
+def limited_sales(
+    mean: torch.Tensor, variance: torch.Tensor, *, available: torch.Tensor
+) -> torch.Tensor:
+    """E min(D, A), (m, k), from mean demand and the variance of its log without Poisson noise."""
+    capped = torch.isfinite(available)
+    if not bool(capped.any()):
+        return mean
+    demand = mean.clamp_min(_TINY)
+    deviation = (variance + torch.log1p(1 / demand)).clamp_min(_TINY).sqrt()
+    limit = torch.where(capped, available, 0.0)
+    distance = torch.log(limit.clamp_min(_TINY) / demand) / deviation
+    below = demand * torch.special.ndtr(distance - deviation / 2)
+    limited = below + limit * torch.special.ndtr(-distance - deviation / 2)
+    return torch.where(capped, limited, mean)
 
 
 def box_cox_step(ratio: torch.Tensor, curvature: torch.Tensor) -> torch.Tensor:
