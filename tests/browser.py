@@ -24,6 +24,7 @@ FLAGS = [
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP = (1360, 900)
 PHONE = (390, 844)
+LOOKS = [("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE)]
 PATIENCE_MS = 15_000
 """Three rounds of a page that asks every 5 s: a busy machine may miss the first."""
 SCREENSHOTS = "TEST_SCREENSHOTS"

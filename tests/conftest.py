@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from pricing_assets.core.market import Market
     from pricing_assets.pipeline_run import FinishedRun
     from serving.home import Home
@@ -143,3 +145,20 @@ def _skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     """The reason of a skip, without pytest's own prefix."""
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return reason.removeprefix("Skipped: ")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, or a skip where there is none."""
+    from tests.browser import chromium
+
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the screenshots."""
+    from tests.browser import screenshot_folder
+
+    return screenshot_folder(tmp_path_factory)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
-from tests.browser import chromium, visited
+from tests.browser import visited
 from tests.published_tables import curve_table, price_table, stamps
 from tests.running_service import Running, running_service
 
@@ -26,8 +26,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-def test_a_hundred_thousand_products_scroll_and_filter(service: Running) -> None:
-    with chromium() as browser, visited(browser, f"{service.base_url}/table") as page:
+def test_a_hundred_thousand_products_scroll_and_filter(browser: Browser, service: Running) -> None:
+    with visited(browser, f"{service.base_url}/table") as page:
         expect(page.locator("#row-0[data-loaded='1']")).to_be_visible()
         expect(page.locator("#found")).to_contain_text("100,000 rows")
         page.locator("#list").evaluate("list => { list.scrollTop = list.scrollHeight; }")

@@ -14,31 +14,16 @@ from playwright.sync_api import Browser, Page, expect
 
 from serving.sales_history import SalesHistory
 from tests.browser import (
-    DESKTOP,
-    PHONE,
-    chromium,
+    LOOKS,
     fits_its_width,
     keep_screenshot,
-    screenshot_folder,
     visited,
 )
 from tests.published_tables import stamps
 from tests.running_service import CURVES, Running, running_service
 
-LOOKS = [("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE)]
 DAYS = 200
 TOKEN = "a-token-of-the-tests"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return screenshot_folder(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -15,19 +15,15 @@ from playwright.sync_api import Browser, Page, expect
 from pricing_assets.core.evaluation.impact import impact_numbers
 from serving.decision_log import DecisionLog
 from tests.browser import (
-    DESKTOP,
-    PHONE,
-    chromium,
+    LOOKS,
     fits_its_width,
     keep_screenshot,
-    screenshot_folder,
     visited,
 )
 from tests.published_tables import curve_table, price_table, stamps
 from tests.running_service import Running, running_service
 from tests.test_impact import START, published, quiet_panel
 
-LOOKS = [("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE)]
 COUNT = 600
 TRUTH = {
     "horizon_days": 28,
@@ -36,17 +32,6 @@ TRUTH = {
     "share_of_oracle_uplift": 0.8,
     "coverage_90": 0.9,
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return screenshot_folder(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
